@@ -1,0 +1,166 @@
+//! The ports of stored accounts and sessions.
+
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+use crate::id::Id;
+use crate::store::StoreError;
+
+use super::lockout::{FailedLogin, Locked};
+use super::session::{ClientInfo, NewRefreshToken, NewSession, SessionRef};
+use super::user::{
+    Credentials, Email, FullName, PasswordHash, TokenDigest, User, VerificationToken,
+};
+
+/// An account that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// The user.
+    pub user: User,
+    /// Of the password.
+    pub password_hash: PasswordHash,
+    /// Of the token in the verification mail.
+    pub verification: VerificationToken,
+    /// The session that registering opens.
+    pub session: NewSession,
+}
+
+/// What registering comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// The account and its session are stored.
+    Registered,
+    /// Another account has the address; nothing is stored.
+    EmailTaken,
+}
+
+/// Port: stored accounts.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait UserRepository: Send + Sync {
+    /// Stores an account with its first session, both or neither. Of any number of concurrent
+    /// registrations of one address exactly one succeeds.
+    async fn register(&self, account: NewAccount) -> Result<Registration, StoreError>;
+
+    /// The account with that address and what logging in is judged by.
+    async fn find_credentials(&self, email: &Email) -> Result<Option<Credentials>, StoreError>;
+
+    /// Counts a failed login by the rule of [`LoginAttempts::after_failure`]. Concurrent failures
+    /// are all counted.
+    ///
+    /// Costs as much as counting does also where nothing is counted, since the account is locked
+    /// or does not exist: the time that it takes must not tell.
+    ///
+    /// [`LoginAttempts::after_failure`]: super::LoginAttempts::after_failure
+    async fn record_failed_login(
+        &self,
+        email: &Email,
+        now: Timestamp,
+    ) -> Result<FailedLogin, StoreError>;
+
+    /// Gives a user another name; `None` if the account is gone.
+    async fn rename(
+        &self,
+        user: Id<User>,
+        full_name: FullName,
+        now: Timestamp,
+    ) -> Result<Option<User>, StoreError>;
+}
+
+/// What opening a session comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionOpening {
+    /// The session is stored, and failed logins are forgotten.
+    Opened,
+    /// The account is locked; nothing is stored.
+    Locked(Locked),
+    /// The account is gone; nothing is stored.
+    NoAccount,
+}
+
+/// What presenting a refresh token comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// The successor is stored, the token is used.
+    Rotated {
+        /// Which session goes on.
+        session: SessionRef,
+        /// Whose it is.
+        user: User,
+    },
+    /// The token is unknown, expired, or of a session that ended.
+    Refused,
+    /// A client's own retry used it a moment ago; the session lives.
+    Retried(SessionRef),
+    /// It was used before: its session is ended.
+    Reused(SessionRef),
+}
+
+/// Port: stored sessions and their refresh tokens.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait SessionRepository: Send + Sync {
+    /// Opens a session for somebody who knew the password, by the rule of
+    /// [`LoginAttempts::after_success`](super::LoginAttempts::after_success): judged when it is
+    /// stored, so that no guess gets past a lock that came meanwhile. A refusal costs as much as
+    /// [`UserRepository::record_failed_login`].
+    async fn open(
+        &self,
+        user: Id<User>,
+        session: NewSession,
+        now: Timestamp,
+    ) -> Result<SessionOpening, StoreError>;
+
+    /// The user of a session that has not ended; `None` also where the session is another user's.
+    async fn find_signed_in(&self, session: SessionRef) -> Result<Option<User>, StoreError>;
+
+    /// Exchanges a refresh token for its successor by the rule of
+    /// [`RefreshTokenState::judge`](super::RefreshTokenState::judge), in one transaction: of any
+    /// number of concurrent calls with one token exactly one gets [`Rotation::Rotated`].
+    async fn rotate(
+        &self,
+        presented: &TokenDigest,
+        successor: NewRefreshToken,
+        client: ClientInfo,
+    ) -> Result<Rotation, StoreError>;
+
+    /// Ends the session that a token belongs to, whether the token is used or not. `None` if no
+    /// such token exists. Ending a session again is no error.
+    async fn end_by_token(
+        &self,
+        presented: &TokenDigest,
+        now: Timestamp,
+    ) -> Result<Option<SessionRef>, StoreError>;
+}
+
+/// Port: remembers who is signed in, for at most 15 minutes, so that a request need not ask the
+/// store.
+///
+/// It is never the truth: what it does not know is looked up, and when it fails it knows nothing.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+#[async_trait]
+pub trait SignedInCache: Send + Sync {
+    /// The user of a session if it is remembered, and otherwise a lease: the right to
+    /// [`put`](SignedInCache::put) what the store says, unless something changes meanwhile.
+    async fn get(&self, session: SessionRef) -> CacheLookup;
+
+    /// Remembers the user of a session, unless the user was invalidated since the lease was given.
+    async fn put(&self, session: SessionRef, user: &User, lease: Lease);
+
+    /// Forgets a user with all sessions. Called after every change to a user or the end of a
+    /// session, before the change is answered.
+    async fn invalidate(&self, user: Id<User>);
+}
+
+/// What a cache knows of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheLookup {
+    /// Its user.
+    Hit(User),
+    /// Nothing; the store has to be asked.
+    Miss(Lease),
+}
+
+/// The state of a cache when it was asked, so that an older answer does not overwrite a newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease(pub u64);

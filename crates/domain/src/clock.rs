@@ -1,0 +1,85 @@
+//! Time, as a value and as a port.
+
+use std::fmt;
+use std::time::Duration;
+
+use time::{OffsetDateTime, UtcOffset};
+
+/// An instant in UTC, to the microsecond: the resolution that every store keeps, so that a time
+/// reads back as it was answered.
+///
+/// It lies within the years 1 to 9999, which RFC 3339 can write.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp {
+    unix_micros: i64,
+}
+
+impl Timestamp {
+    /// 0001-01-01T00:00:00Z.
+    pub const MIN: Self = Self {
+        unix_micros: -62_135_596_800_000_000,
+    };
+    /// 9999-12-31T23:59:59.999999Z.
+    pub const MAX: Self = Self {
+        unix_micros: 253_402_300_799_999_999,
+    };
+
+    /// The instant, cut to the microsecond; `None` outside the years 1 to 9999 of UTC.
+    pub fn new(at: OffsetDateTime) -> Option<Self> {
+        i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000))
+            .ok()
+            .and_then(Self::from_unix_micros)
+    }
+
+    /// The instant so many microseconds after 1970; `None` outside the years 1 to 9999.
+    pub fn from_unix_micros(unix_micros: i64) -> Option<Self> {
+        let at = Self { unix_micros };
+        (Self::MIN..=Self::MAX).contains(&at).then_some(at)
+    }
+
+    /// Microseconds since 1970.
+    pub const fn unix_micros(self) -> i64 {
+        self.unix_micros
+    }
+
+    /// Whole seconds since 1970, rounded down.
+    pub const fn unix_seconds(self) -> i64 {
+        self.unix_micros.div_euclid(1_000_000)
+    }
+
+    /// The same instant for calendars and formats, in UTC.
+    pub fn to_utc(self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.unix_micros) * 1_000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+            .to_offset(UtcOffset::UTC)
+    }
+
+    /// The instant that much later, at most [`Timestamp::MAX`].
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self {
+            unix_micros: self.unix_micros.saturating_add(micros),
+        }
+        .min(Self::MAX)
+    }
+
+    /// How long ago `earlier` was; zero if it is still to come.
+    pub fn since(self, earlier: Self) -> Duration {
+        u64::try_from(self.unix_micros.saturating_sub(earlier.unix_micros))
+            .map_or(Duration::ZERO, Duration::from_micros)
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.to_utc(), f)
+    }
+}
+
+/// Port: tells the time.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}

@@ -1,0 +1,1 @@
+//! The REST API over actix-web: extractors, routes, DTOs, problem documents, OpenAPI.

@@ -1,0 +1,1 @@
+//! Rate limiter and signed-in cache inside the process, for runs without Redis.

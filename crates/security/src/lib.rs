@@ -1,0 +1,1 @@
+//! Password hashes, access tokens, opaque tokens, ids and time.

@@ -1,0 +1,1 @@
+//! Mailers: the console mailer of development.

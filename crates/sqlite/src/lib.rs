@@ -1,0 +1,1 @@
+//! The embedded store: Diesel over bundled SQLite, on threads of its own.
