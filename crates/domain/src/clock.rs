@@ -32,9 +32,12 @@ impl Timestamp {
     }
 
     /// The instant so many microseconds after 1970; `None` outside the years 1 to 9999.
-    pub fn from_unix_micros(unix_micros: i64) -> Option<Self> {
-        let at = Self { unix_micros };
-        (Self::MIN..=Self::MAX).contains(&at).then_some(at)
+    pub const fn from_unix_micros(unix_micros: i64) -> Option<Self> {
+        if Self::MIN.unix_micros <= unix_micros && unix_micros <= Self::MAX.unix_micros {
+            Some(Self { unix_micros })
+        } else {
+            None
+        }
     }
 
     /// Microseconds since 1970.

@@ -1,0 +1,167 @@
+//! JSON bodies.
+
+use std::future::Future;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::web::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use garde::Validate;
+use serde::de::DeserializeOwned;
+use tasks_domain::clock::Timestamp;
+
+use super::{Input, Refusal};
+use crate::app::Api;
+use crate::problem::{Code, FieldError, Problem};
+
+/// The largest body: an order of magnitude above the largest valid one.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
+
+/// How long a body may take to arrive: with it every request is answered within 5 s.
+const MAX_BODY_TIME: Duration = Duration::from_secs(3);
+
+/// The media type of merge patches (RFC 7396), which a `PATCH` takes besides JSON.
+pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+
+/// A body as it arrives: its members as they are named on the wire, with garde's rules.
+pub(crate) trait BodyModel: DeserializeOwned + Validate<Context = Timestamp> {
+    /// What the domain makes of it.
+    type Command;
+    /// The media types that the endpoint takes.
+    const MEDIA_TYPES: &[&str] = &["application/json"];
+
+    /// The command of a body that keeps every rule; `None` would be a bug.
+    fn into_command(self) -> Option<Self::Command>;
+}
+
+/// The command of a body.
+#[derive(Debug)]
+pub(crate) struct Body<M: BodyModel>(pub(crate) M::Command);
+
+impl<M: BodyModel> Input for Body<M> {
+    async fn read(
+        request: &HttpRequest,
+        payload: &mut Payload,
+        api: &Api,
+    ) -> Result<Self, Refusal> {
+        check_media_type(request, M::MEDIA_TYPES).map_err(Refusal::Problem)?;
+        let bytes = collect(request, payload).await.map_err(Refusal::Problem)?;
+        let model: M = decode(&bytes).map_err(Refusal::Problem)?;
+        model
+            .validate_with(&api.clock.now())
+            .map_err(|report| fields(&report))?;
+        model
+            .into_command()
+            .map(Self)
+            .ok_or_else(|| Refusal::Problem(Problem::internal("a valid body has no command")))
+    }
+}
+
+fn check_media_type(request: &HttpRequest, accepted: &[&str]) -> Result<(), Problem> {
+    let given = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<mime::Mime>().ok());
+    let is_utf8 = |given: &mime::Mime| {
+        given
+            .get_param(mime::CHARSET)
+            .is_none_or(|charset| charset == mime::UTF_8)
+    };
+    match given {
+        Some(given) if accepted.contains(&given.essence_str()) && is_utf8(&given) => Ok(()),
+        _ => Err(
+            Problem::new(Code::UnsupportedMediaType).with_detail(format!(
+                "send the body as {}, in UTF-8",
+                accepted.join(" or ")
+            )),
+        ),
+    }
+}
+
+async fn collect(request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, Problem> {
+    let too_large = || {
+        Problem::new(Code::PayloadTooLarge)
+            .with_detail(format!("a body may have at most {MAX_BODY} bytes"))
+    };
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY as u64) {
+        return Err(too_large());
+    }
+    bounded(async {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| {
+                Problem::new(Code::MalformedJson)
+                    .with_detail("the body did not arrive whole")
+                    .caused_by(error.to_string())
+            })?;
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    })
+    .await
+}
+
+async fn bounded(
+    collecting: impl Future<Output = Result<Bytes, Problem>>,
+) -> Result<Bytes, Problem> {
+    tokio::time::timeout(MAX_BODY_TIME, collecting)
+        .await
+        .unwrap_or_else(|_elapsed| {
+            Err(Problem::new(Code::MalformedJson).with_detail("the body did not arrive in time"))
+        })
+}
+
+fn decode<M: DeserializeOwned>(bytes: &[u8]) -> Result<M, Problem> {
+    let malformed = |detail: String| Problem::new(Code::MalformedJson).with_detail(detail);
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_error| malformed("the body is not UTF-8".to_owned()))?;
+    // Serde would take an array of the members' values for the object.
+    if !text
+        .trim_start_matches([' ', '\t', '\r', '\n'])
+        .starts_with('{')
+    {
+        return Err(malformed("the body is not a JSON object".to_owned()));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        // Our own members take any value, so what fails is JSON's grammar or a repeated member.
+        malformed(if error.is_data() {
+            format!(
+                "a member stands twice, at line {} column {}",
+                error.line(),
+                error.column()
+            )
+        } else {
+            format!(
+                "the body is not JSON, at line {} column {}",
+                error.line(),
+                error.column()
+            )
+        })
+    })
+}
+
+fn fields(report: &garde::Report) -> Refusal {
+    let errors = report.iter().map(|(path, error)| {
+        let (code, message) = error
+            .message()
+            .split_once(": ")
+            .unwrap_or(("invalid", error.message()));
+        FieldError {
+            field: path.to_string().into(),
+            code: code.to_owned().into(),
+            message: message.to_owned().into(),
+        }
+    });
+    Refusal::Fields(errors.collect())
+}

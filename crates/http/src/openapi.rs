@@ -1,0 +1,301 @@
+//! The OpenAPI document, generated from the routes.
+
+use std::collections::BTreeMap;
+
+use actix_web::App;
+use tasks_domain::account::{Locked, LoginAttempts};
+use tasks_domain::clock::Timestamp;
+use tasks_domain::task::Version;
+use tasks_domain::text::Invalid;
+use utoipa::OpenApi;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    Components, ContentBuilder, PathItem, Ref, RefOr, Response, ResponseBuilder, Responses,
+};
+use utoipa_actix_web::AppExt;
+
+use crate::middleware::limit::{RATE_LIMIT, RATE_LIMIT_POLICY};
+use crate::middleware::observe::X_REQUEST_ID;
+use crate::problem::{Code, FieldError, MEDIA_TYPE, Problem};
+use crate::routes::{self, API_PREFIX};
+
+/// The name of the security scheme: an access token.
+const BEARER: &str = "bearer";
+
+/// 2030-01-31T12:15:00Z, in examples.
+const EXAMPLE_TIME: Timestamp = match Timestamp::from_unix_micros(1_896_092_100_000_000) {
+    Some(at) => at,
+    None => Timestamp::MAX,
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Task API",
+        description = "Accounts, tasks and categories, to be retried, synced and automated against.\n\n\
+            Every refusal is a problem document (RFC 9457) with a stable `code`. Every answer \
+            carries `X-Request-ID`. Times are RFC 3339 in UTC, to the microsecond. Members that \
+            an endpoint does not know are ignored.",
+        contact(name = "The Task API developers", url = "https://example.com/task-api"),
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    tags(
+        (name = "auth", description = "Coming in, staying and leaving"),
+        (name = "users", description = "The signed-in user"),
+        (name = "tasks", description = "What a user has to do"),
+        (name = "categories", description = "Names under which a user files tasks"),
+        (name = "health", description = "Whether the service is well"),
+    ),
+    components(schemas(ProblemSchema, FieldError)),
+)]
+struct Document;
+
+/// The document as it is published.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    let (_, mut document) = App::new()
+        .into_utoipa_app()
+        .openapi(Document::openapi())
+        .configure(routes::api)
+        .split_for_parts();
+    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
+    let components = document.components.get_or_insert_with(Components::new);
+    components.add_security_scheme(
+        BEARER,
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .bearer_format("JWT")
+                .description(Some("The `access_token` of register, login or refresh."))
+                .build(),
+        ),
+    );
+    for (path, item) in &mut document.paths.paths {
+        for operation in operations(item) {
+            complete(path, operation);
+        }
+    }
+    document
+}
+
+/// The document as text, the way it is committed and served.
+pub fn openapi_json() -> String {
+    let mut text = document().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [
+        &mut item.get,
+        &mut item.post,
+        &mut item.patch,
+        &mut item.delete,
+    ]
+    .into_iter()
+    .filter_map(Option::as_mut)
+}
+
+/// Adds what is true of every operation of a kind, so that no handler has to repeat it.
+fn complete(path: &str, operation: &mut Operation) {
+    let mut codes = Vec::new();
+    if operation.request_body.is_some() {
+        codes.extend([
+            Code::ValidationFailed,
+            Code::MalformedJson,
+            Code::PayloadTooLarge,
+            Code::UnsupportedMediaType,
+        ]);
+    }
+    if operation
+        .parameters
+        .as_ref()
+        .is_some_and(|parameters| !parameters.is_empty())
+    {
+        codes.push(Code::ValidationFailed);
+    }
+    if operation.security.is_some() {
+        codes.extend([Code::TokenMissing, Code::TokenInvalid, Code::TokenExpired]);
+    }
+    let is_limited = path.starts_with(API_PREFIX);
+    if is_limited {
+        codes.extend([Code::RateLimited, Code::InternalError, Code::Unavailable]);
+    }
+    for code in codes {
+        add_refusal(&mut operation.responses, code);
+    }
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            add_headers(response, is_limited);
+        }
+    }
+}
+
+fn add_headers(response: &mut Response, is_limited: bool) {
+    let text = |description: &str| {
+        HeaderBuilder::new()
+            .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+            .description(Some(description))
+            .build()
+            .into()
+    };
+    let headers = &mut response.headers;
+    headers.insert(
+        X_REQUEST_ID.to_owned(),
+        text("The caller's own id of the request, or the one that it was given."),
+    );
+    if is_limited {
+        headers.insert(
+            RATE_LIMIT_POLICY.to_owned(),
+            text("How many requests pass in how many seconds, e.g. `\"user\";q=100;w=60`."),
+        );
+        headers.insert(
+            RATE_LIMIT.to_owned(),
+            text(
+                "How many more pass, and in how many seconds one more, e.g. `\"user\";r=99;t=60`.",
+            ),
+        );
+    }
+}
+
+/// Adds a refusal to an operation's answers, beside others of the same status.
+fn add_refusal(responses: &mut Responses, code: Code) {
+    let status = code.status().as_u16().to_string();
+    let response = responses
+        .responses
+        .entry(status)
+        .or_insert_with(|| RefOr::T(ResponseBuilder::new().build()));
+    let RefOr::T(response) = response else { return };
+    if response.description.is_empty() {
+        code.title().clone_into(&mut response.description);
+    } else if !response.description.contains(code.title()) {
+        response.description = format!("{}; {}", response.description, code.title());
+    }
+    let content = response
+        .content
+        .entry(MEDIA_TYPE.to_owned())
+        .or_insert_with(|| {
+            ContentBuilder::new()
+                .schema(Some(Ref::from_schema_name("Problem")))
+                .build()
+                .into()
+        });
+    let example = utoipa::openapi::example::ExampleBuilder::new()
+        .summary(code.title())
+        .value(Some(example(code)))
+        .build();
+    let RefOr::T(content) = content else { return };
+    content
+        .examples
+        .insert(code.as_str().to_owned(), example.into());
+    let mut header = |name: &str, description: &str, of: Type| {
+        let header = HeaderBuilder::new()
+            .schema(Some(ObjectBuilder::new().schema_type(of)))
+            .description(Some(description))
+            .build();
+        response.headers.insert(name.to_owned(), header.into());
+    };
+    if matches!(
+        code,
+        Code::RateLimited | Code::Unavailable | Code::AccountLocked
+    ) {
+        header(
+            "Retry-After",
+            "How many seconds to wait, at least.",
+            Type::Integer,
+        );
+    }
+    if code.challenge().is_some() {
+        header("WWW-Authenticate", "`Bearer`, per RFC 6750.", Type::String);
+    }
+}
+
+/// A refusal as it may look.
+fn example(code: Code) -> serde_json::Value {
+    let problem = if code == Code::ValidationFailed {
+        Problem::validation(vec![
+            FieldError::new(
+                "title",
+                Invalid::new("length", "must be 3 to 200 characters"),
+            ),
+            FieldError::new("due_date", Invalid::new("past", "must be in the future")),
+        ])
+    } else if code == Code::AccountLocked {
+        Problem::account_locked(
+            Locked {
+                until: EXAMPLE_TIME,
+            },
+            LoginAttempts::LOCK,
+        )
+    } else if code == Code::VersionConflict {
+        Problem::version_conflict(Version::FIRST.next())
+    } else {
+        Problem::new(code)
+    };
+    let document = problem.document("0198c7a2-5f0e-7c3b-9d41-3a5b8e2f7c10", "/api/v1/tasks");
+    serde_json::to_value(document).unwrap_or_default()
+}
+
+/// Declares the refusals that are an operation's own, for its `responses(…)`.
+macro_rules! refusals {
+    ($name:ident: $($code:ident),+) => {
+        struct $name;
+        impl utoipa::IntoResponses for $name {
+            fn responses() -> std::collections::BTreeMap<
+                String,
+                utoipa::openapi::RefOr<utoipa::openapi::Response>,
+            > {
+                $crate::openapi::refusals_of(&[$($crate::problem::Code::$code),+])
+            }
+        }
+    };
+}
+pub(crate) use refusals;
+
+/// The answers for these refusals.
+pub(crate) fn refusals_of(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
+    let mut responses = Responses::new();
+    for code in codes {
+        add_refusal(&mut responses, *code);
+    }
+    responses.responses.into_iter().collect()
+}
+
+/// How the document describes a problem document; `problem.rs` writes it.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Problem)]
+#[expect(dead_code, reason = "describes the JSON that another type writes")]
+struct ProblemSchema {
+    /// What kind of problem it is, as a relative reference.
+    #[schema(format = "uri-reference", example = "/problems/validation-failed")]
+    r#type: String,
+    /// The kind, for people.
+    #[schema(example = "Validation failed")]
+    title: String,
+    /// The status of the answer.
+    #[schema(minimum = 400, maximum = 599, example = 400)]
+    status: u16,
+    /// What is wrong this time, for people.
+    #[schema(example = "1 field is not valid")]
+    detail: String,
+    /// The kind, for programs: stable over versions.
+    #[schema(example = "validation_failed")]
+    code: String,
+    /// The path of the request.
+    #[schema(example = "/api/v1/tasks")]
+    instance: String,
+    /// The id of the request, as in `X-Request-ID`.
+    #[schema(example = "0198c7a2-5f0e-7c3b-9d41-3a5b8e2f7c10")]
+    request_id: String,
+    /// Every field that breaks a rule; only where `code` is `validation_failed`.
+    #[schema(nullable = false)]
+    errors: Option<Vec<FieldError>>,
+    /// When the lock ends; only where `code` is `account_locked`.
+    #[schema(nullable = false, format = DateTime, example = "2030-01-31T12:15:00.000000Z")]
+    locked_until: Option<String>,
+    /// What the task is at; only where `code` is `version_conflict`.
+    #[schema(nullable = false, minimum = 1, example = 4)]
+    current_version: Option<i64>,
+}
