@@ -8,7 +8,8 @@ use tasks_domain::clock::Timestamp;
 use tasks_domain::task::Version;
 use tasks_domain::text::Invalid;
 use utoipa::OpenApi;
-use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::example::{Example, ExampleBuilder};
+use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -17,8 +18,6 @@ use utoipa::openapi::{
 };
 use utoipa_actix_web::AppExt;
 
-use crate::middleware::limit::{RATE_LIMIT, RATE_LIMIT_POLICY};
-use crate::middleware::observe::X_REQUEST_ID;
 use crate::problem::{Code, FieldError, MEDIA_TYPE, Problem};
 use crate::routes::{self, API_PREFIX};
 
@@ -72,6 +71,8 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
                 .build(),
         ),
     );
+    components.headers.extend(headers());
+    components.examples.extend(examples());
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
             complete(path, operation);
@@ -128,36 +129,61 @@ fn complete(path: &str, operation: &mut Operation) {
     }
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
-            add_headers(response, is_limited);
+            add_header(response, "X-Request-ID");
+            if is_limited {
+                add_header(response, "RateLimit-Policy");
+                add_header(response, "RateLimit");
+            }
         }
     }
 }
 
-fn add_headers(response: &mut Response, is_limited: bool) {
-    let text = |description: &str| {
-        HeaderBuilder::new()
-            .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+/// The headers that answers carry, each with what it holds. Answers refer to them by name.
+const HEADERS: [(&str, Type, &str); 5] = [
+    (
+        "X-Request-ID",
+        Type::String,
+        "The caller's own id of the request (1 to 128 characters out of `A-Z a-z 0-9 . _ -`), or \
+         the one that it was given.",
+    ),
+    (
+        "RateLimit-Policy",
+        Type::String,
+        "How many requests pass (`q`) in how many seconds (`w`), e.g. `\"user\";q=100;w=60`.",
+    ),
+    (
+        "RateLimit",
+        Type::String,
+        "How many more pass (`r`), and in how many seconds one more than that (`t`), e.g. \
+         `\"user\";r=99;t=60`.",
+    ),
+    (
+        "Retry-After",
+        Type::Integer,
+        "How many seconds to wait, at least.",
+    ),
+    (
+        "WWW-Authenticate",
+        Type::String,
+        "`Bearer`, with what RFC 6750 says of the token.",
+    ),
+];
+
+fn headers() -> impl Iterator<Item = (String, RefOr<Header>)> {
+    HEADERS.into_iter().map(|(name, of, description)| {
+        let header = HeaderBuilder::new()
+            .schema(Some(ObjectBuilder::new().schema_type(of)))
             .description(Some(description))
-            .build()
-            .into()
-    };
-    let headers = &mut response.headers;
-    headers.insert(
-        X_REQUEST_ID.to_owned(),
-        text("The caller's own id of the request, or the one that it was given."),
-    );
-    if is_limited {
-        headers.insert(
-            RATE_LIMIT_POLICY.to_owned(),
-            text("How many requests pass in how many seconds, e.g. `\"user\";q=100;w=60`."),
-        );
-        headers.insert(
-            RATE_LIMIT.to_owned(),
-            text(
-                "How many more pass, and in how many seconds one more, e.g. `\"user\";r=99;t=60`.",
-            ),
-        );
-    }
+            .build();
+        (name.to_owned(), header.into())
+    })
+}
+
+fn add_header(response: &mut Response, name: &str) {
+    let reference = Ref::new(format!("#/components/headers/{name}"));
+    response
+        .headers
+        .insert(name.to_owned(), RefOr::Ref(reference));
 }
 
 /// Adds a refusal to an operation's answers, beside others of the same status.
@@ -182,34 +208,31 @@ fn add_refusal(responses: &mut Responses, code: Code) {
                 .build()
                 .into()
         });
-    let example = utoipa::openapi::example::ExampleBuilder::new()
-        .summary(code.title())
-        .value(Some(example(code)))
-        .build();
     let RefOr::T(content) = content else { return };
+    let reference = Ref::new(format!("#/components/examples/{}", code.as_str()));
     content
         .examples
-        .insert(code.as_str().to_owned(), example.into());
-    let mut header = |name: &str, description: &str, of: Type| {
-        let header = HeaderBuilder::new()
-            .schema(Some(ObjectBuilder::new().schema_type(of)))
-            .description(Some(description))
-            .build();
-        response.headers.insert(name.to_owned(), header.into());
-    };
+        .insert(code.as_str().to_owned(), RefOr::Ref(reference));
     if matches!(
         code,
         Code::RateLimited | Code::Unavailable | Code::AccountLocked
     ) {
-        header(
-            "Retry-After",
-            "How many seconds to wait, at least.",
-            Type::Integer,
-        );
+        add_header(response, "Retry-After");
     }
     if code.challenge().is_some() {
-        header("WWW-Authenticate", "`Bearer`, per RFC 6750.", Type::String);
+        add_header(response, "WWW-Authenticate");
     }
+}
+
+/// A refusal of every kind. Answers refer to them by code.
+fn examples() -> impl Iterator<Item = (String, RefOr<Example>)> {
+    Code::ALL.iter().map(|code| {
+        let example = ExampleBuilder::new()
+            .summary(code.title())
+            .value(Some(example(*code)))
+            .build();
+        (code.as_str().to_owned(), example.into())
+    })
 }
 
 /// A refusal as it may look.
@@ -263,9 +286,16 @@ pub(crate) fn refusals_of(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
     responses.responses.into_iter().collect()
 }
 
-/// How the document describes a problem document; `problem.rs` writes it.
+/// A refusal, per RFC 9457.
 #[derive(utoipa::ToSchema)]
-#[schema(as = Problem)]
+#[schema(as = Problem, example = json!({
+    "type": "/problems/validation-failed", "title": "Validation failed", "status": 400,
+    "detail": "1 field is not valid", "code": "validation_failed",
+    "instance": "/api/v1/tasks", "request_id": "0198c7a2-5f0e-7c3b-9d41-3a5b8e2f7c10",
+    "errors": [
+        { "field": "title", "code": "length", "message": "must be 3 to 200 characters" },
+    ],
+}))]
 #[expect(dead_code, reason = "describes the JSON that another type writes")]
 struct ProblemSchema {
     /// What kind of problem it is, as a relative reference.

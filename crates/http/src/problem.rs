@@ -35,7 +35,6 @@ macro_rules! problem_codes {
 
         impl Code {
             /// Every code.
-            #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The status that goes with it.
@@ -107,6 +106,9 @@ impl Code {
 
 /// One member, parameter or path segment that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(example = json!({
+    "field": "title", "code": "length", "message": "must be 3 to 200 characters",
+}))]
 pub(crate) struct FieldError {
     /// The member of the body, the query parameter or the path parameter.
     #[schema(example = "title")]

@@ -1,1 +1,16 @@
-//! Password hashes, access tokens, opaque tokens, ids and time.
+//! Password hashes, access tokens, opaque tokens, ids and time: the ports of `tasks-domain` behind
+//! which randomness and secrets lie.
+
+mod bcrypt_hasher;
+mod ids;
+mod jwt_issuer;
+mod random_tokens;
+mod system_clock;
+#[cfg(test)]
+mod test_log;
+
+pub use bcrypt_hasher::{BcryptHasher, BcryptHasherError};
+pub use ids::UuidV7Ids;
+pub use jwt_issuer::{JwtAlgorithm, JwtIssuer};
+pub use random_tokens::RandomTokens;
+pub use system_clock::SystemClock;

@@ -1,1 +1,191 @@
-//! The embedded store: Diesel over bundled SQLite, on threads of its own.
+//! The embedded store: Diesel over bundled `SQLite`, on threads of its own.
+//!
+//! A port method is one job: it travels over a bounded queue to the one thread that writes or to
+//! one of those that read, and its outcome comes back over a channel. So nothing here blocks a
+//! runtime, and a future that is dropped in the middle leaves no transaction behind.
+//!
+//! * `connection`: the lock on the file, what every connection is set to;
+//! * `job`, `writer`, `reader`: the threads;
+//! * `error`: what `SQLite`'s errors mean;
+//! * `users`, `sessions`, `tasks`, `categories`, `health`: the ports, one to a module.
+
+mod categories;
+mod connection;
+mod error;
+mod health;
+mod job;
+mod migrations;
+mod reader;
+mod schema;
+mod sessions;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod users;
+mod values;
+mod writer;
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Sender, bounded};
+use diesel::SqliteConnection;
+use tasks_domain::store::StoreError;
+
+pub use connection::OpenError;
+pub use migrations::{MigrationError, MigrationState};
+
+use connection::{DatabaseFile, Role, Slot};
+use error::Failure;
+use job::Message;
+
+/// How a store is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SqliteOptions {
+    /// How many threads read.
+    pub readers: NonZeroUsize,
+}
+
+impl SqliteOptions {
+    /// Reads are bound by the processor, so a few threads are enough; each may keep 2 MB of pages.
+    pub const DEFAULT_READERS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            readers: Self::DEFAULT_READERS,
+        }
+    }
+}
+
+/// The embedded store: a handle, cheap to clone. When the last one is gone, its threads end.
+#[derive(Clone)]
+pub struct SqliteStore(Arc<Shared>);
+
+struct Shared {
+    file: Arc<DatabaseFile>,
+    writes: Sender<Message>,
+    reads: Sender<Message>,
+    threads: Mutex<Threads>,
+}
+
+#[derive(Default)]
+struct Threads {
+    writer: Option<JoinHandle<()>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl SqliteStore {
+    /// Opens a database; missing folders and a missing file are made. Does not migrate.
+    pub fn open(path: &Path, options: SqliteOptions) -> Result<Self, OpenError> {
+        let file = Arc::new(DatabaseFile::open(path)?);
+        let spawn = |name: String, run: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new()
+                .name(name)
+                .spawn(run)
+                .map_err(|reason| OpenError::NoThread {
+                    path: file.path().to_owned(),
+                    reason,
+                })
+        };
+        let slot = |role| {
+            let connection = file.connect_first(role)?;
+            Ok(Slot::new(Arc::clone(&file), role, connection))
+        };
+
+        let (writes, write_jobs) = bounded(writer::QUEUE);
+        let (reads, read_jobs) = bounded(reader::QUEUE);
+        let writing = slot(Role::Writer)?;
+        let mut threads = Threads {
+            writer: Some(spawn(
+                "sqlite-writer".to_owned(),
+                Box::new(move || writer::run(writing, &write_jobs)),
+            )?),
+            readers: Vec::new(),
+        };
+        for number in 0..options.readers.get() {
+            let reading = slot(Role::Reader)?;
+            let jobs = read_jobs.clone();
+            threads.readers.push(spawn(
+                format!("sqlite-reader-{number}"),
+                Box::new(move || reader::run(reading, &jobs)),
+            )?);
+        }
+        Ok(Self(Arc::new(Shared {
+            file,
+            writes,
+            reads,
+            threads: Mutex::new(threads),
+        })))
+    }
+
+    /// Applies every pending migration, and names them. Blocks: for the time before serving.
+    pub fn migrate_up(&self) -> Result<Vec<String>, MigrationError> {
+        migrations::up(&mut self.connect()?)
+    }
+
+    /// Reverts the last migration, and names it. Blocks: for the time before serving.
+    pub fn migrate_down(&self) -> Result<Option<String>, MigrationError> {
+        migrations::down(&mut self.connect()?)
+    }
+
+    /// Every migration that the program or the database has, oldest first. Blocks: for the time
+    /// before serving.
+    pub fn migration_status(&self) -> Result<Vec<MigrationState>, MigrationError> {
+        migrations::status(&mut self.connect()?)
+    }
+
+    /// Waits until every queued write is committed, then closes the database, which moves the
+    /// log into the file. Blocks. What is asked of another handle afterwards is refused.
+    pub fn close(self) {
+        let mut threads = self
+            .0
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Threads { writer, readers } = std::mem::take(&mut *threads);
+        // The writer's connection is closed last, since the last one moves the log into the file.
+        for _ in &readers {
+            drop(self.0.reads.send(Message::Stop));
+        }
+        join(readers);
+        drop(self.0.writes.send(Message::Stop));
+        join(writer);
+    }
+
+    /// A connection of the caller's own. Migrations get one, since they manage their own
+    /// transactions, and some of `SQLite`'s settings only change outside of any.
+    fn connect(&self) -> Result<SqliteConnection, Failure> {
+        self.0.file.connect(Role::Writer)
+    }
+
+    /// Has a reader do some work.
+    async fn read<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    {
+        job::submit(&self.0.reads, work).await
+    }
+
+    /// Has the writer do some work, in a transaction that it commits before it answers. An error
+    /// takes back what the work did, so an expected refusal has to be a value.
+    async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    {
+        job::submit(&self.0.writes, work).await
+    }
+}
+
+fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a thread of the store panicked");
+        }
+    }
+}

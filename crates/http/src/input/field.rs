@@ -8,7 +8,7 @@ use tasks_domain::category::{CategoryName, Color};
 use tasks_domain::clock::Timestamp;
 use tasks_domain::task::{Priority, TaskDescription, TaskStatus, TaskTitle, Version};
 use tasks_domain::text::Invalid;
-use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::time;
@@ -77,102 +77,114 @@ fn json_string(raw: &str) -> Result<String, Invalid> {
         .map_err(|_malformed| Invalid::new("format", "must be a string of Unicode characters"))
 }
 
-fn string() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String)
-}
-
 macro_rules! string_field {
-    ($type:ty, $parse:expr, $schema:expr) => {
+    ($type:ty, $parse:expr, $description:literal, $example:expr, |$schema:ident| $rules:expr) => {
         impl FieldType for $type {
             fn from_json(raw: &str) -> Result<Self, Invalid> {
                 json_string(raw).and_then(|text| $parse(&text))
             }
             fn schema() -> ObjectBuilder {
-                $schema
+                let $schema = ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .description(Some($description))
+                    .examples([$example]);
+                $rules
             }
         }
     };
 }
 
 macro_rules! bounded_text_field {
-    ($type:ty, $example:literal) => {
-        string_field!(
-            $type,
-            <$type>::parse,
-            string()
+    ($type:ty, $description:literal, $example:literal) => {
+        string_field!($type, <$type>::parse, $description, $example, |schema| {
+            schema
                 .min_length(Some(*<$type>::LENGTH.start()))
                 .max_length(Some(*<$type>::LENGTH.end()))
-                .examples([$example])
-        );
+        });
     };
 }
 
-bounded_text_field!(FullName, "Ada Lovelace");
-bounded_text_field!(TaskTitle, "Write the report");
+macro_rules! one_of_field {
+    ($type:ty, $description:literal, $example:literal) => {
+        string_field!($type, <$type>::parse, $description, $example, |schema| {
+            schema.enum_values(Some(<$type>::ALL.map(<$type>::as_str)))
+        });
+    };
+}
+
+bounded_text_field!(
+    FullName,
+    "How to address the user; counted after trimming.",
+    "Ada Lovelace"
+);
+bounded_text_field!(
+    TaskTitle,
+    "What is to do, in a line; counted after trimming.",
+    "Write the report"
+);
 bounded_text_field!(
     TaskDescription,
+    "What is to do, at length; counted after trimming.",
     "Two pages, with the figures of last month."
 );
-bounded_text_field!(CategoryName, "Work");
+bounded_text_field!(
+    CategoryName,
+    "Unique among the user's categories, with regard to case; counted after trimming.",
+    "Work"
+);
+one_of_field!(
+    Priority,
+    "How much it matters; `medium` if nothing is said.",
+    "high"
+);
+one_of_field!(TaskStatus, "How far it is.", "in_progress");
 
 string_field!(
     Email,
     Email::parse,
-    string()
-        .format(Some(utoipa::openapi::SchemaFormat::Custom("email".into())))
+    "An address as HTML's `input type=email` takes it, without two dots in a row; kept in lower case.",
+    "ada@example.com",
+    |schema| schema
+        .format(Some(SchemaFormat::Custom("email".to_owned())))
         .max_length(Some(Email::MAX_LENGTH))
-        .examples(["ada@example.com"])
 );
 string_field!(
     Password,
     Password::parse,
-    string()
-        .format(Some(utoipa::openapi::SchemaFormat::KnownFormat(
-            utoipa::openapi::KnownFormat::Password
-        )))
+    "At most 72 bytes, with an upper-case letter, a digit and one of `!@#$%^&*`; taken as it is.",
+    "Correct-Horse-7!",
+    |schema| schema
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
         .min_length(Some(Password::MIN_CHARACTERS))
         .max_length(Some(Password::MAX_BYTES))
-        .examples(["Correct-Horse-7!"])
 );
 string_field!(
     PasswordAttempt,
     |text: &str| Ok(PasswordAttempt::new(text)),
-    string()
-        .format(Some(utoipa::openapi::SchemaFormat::KnownFormat(
-            utoipa::openapi::KnownFormat::Password
-        )))
-        .examples(["Correct-Horse-7!"])
+    "The account's password.",
+    "Correct-Horse-7!",
+    |schema| schema.format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
 );
 string_field!(
     SecretString,
     |text: &str| Ok(SecretString::from(text)),
-    string().examples(["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
+    "The `refresh_token` of register, login or the last refresh.",
+    "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    |schema| schema
 );
 string_field!(
     Color,
     Color::parse,
-    string()
-        .pattern(Some(Color::PATTERN))
-        .examples([Color::DEFAULT])
-);
-string_field!(
-    Priority,
-    Priority::parse,
-    string()
-        .enum_values(Some(Priority::ALL.map(Priority::as_str)))
-        .examples(["high"])
-);
-string_field!(
-    TaskStatus,
-    TaskStatus::parse,
-    string()
-        .enum_values(Some(TaskStatus::ALL.map(TaskStatus::as_str)))
-        .examples(["in_progress"])
+    "How to show it; `#6366F1` if nothing is said.",
+    Color::DEFAULT,
+    |schema| schema.pattern(Some(Color::PATTERN))
 );
 string_field!(
     Timestamp,
     time::parse,
-    time::schema("An RFC 3339 time with an offset.")
+    "When it has to be done: an RFC 3339 time with an offset, in the future when it is set.",
+    "2030-01-31T12:00:00Z",
+    |schema| schema.format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
 );
 
 impl FieldType for Version {
@@ -192,9 +204,10 @@ impl FieldType for Version {
     fn schema() -> ObjectBuilder {
         ObjectBuilder::new()
             .schema_type(Type::Integer)
-            .format(Some(utoipa::openapi::SchemaFormat::KnownFormat(
-                utoipa::openapi::KnownFormat::Int64,
-            )))
+            .description(Some(
+                "How often the content was written: what the caller has read.",
+            ))
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
             .minimum(Some(Self::FIRST.get()))
             .examples([1])
     }

@@ -103,6 +103,20 @@ impl BodyModel for RefreshTokenBody {
 
 /// What somebody who has come in gets.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIwMTk4YzdhMiJ9.c2lnbmF0dXJl",
+    "refresh_token": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "token_type": "bearer",
+    "expires_in": 900,
+    "user": {
+    "id": "0198c7a2-5f0e-7c3b-9d41-3a5b8e2f7c10",
+    "email": "ada@example.com",
+    "full_name": "Ada Lovelace",
+    "is_active": false,
+    "created_at": "2026-11-23T08:00:00.123456Z",
+    "updated_at": "2026-11-23T08:00:00.123456Z",
+    },
+}))]
 pub(super) struct TokenResponse {
     /// A JWT, for the `Authorization` header of every request.
     #[schema(

@@ -13,9 +13,7 @@ use uuid::Uuid;
 
 use super::{Answer, created, no_content, ok};
 use crate::app::Api;
-use crate::input::{
-    Body, BodyModel, Field, MERGE_PATCH, Path, not_null, nullable, required, schema,
-};
+use crate::input::{Body, BodyModel, Field, Path, not_null, nullable, required, schema};
 use crate::openapi::refusals;
 use crate::problem::{Code, Problem};
 use crate::signed_in::Member;
@@ -23,6 +21,12 @@ use crate::time::Time;
 
 /// A category.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0198c7a3-0b1d-7e52-8c6f-5d2e9a4b1f30",
+    "name": "Work",
+    "color": "#6366F1",
+    "created_at": "2026-11-23T08:00:00.123456Z",
+}))]
 pub(super) struct CategoryRead {
     #[schema(example = "0198c7a3-0b1d-7e52-8c6f-5d2e9a4b1f30")]
     id: Uuid,
@@ -47,6 +51,15 @@ impl From<&Category> for CategoryRead {
 
 /// All categories of a user, by name.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "items": [{
+    "id": "0198c7a3-0b1d-7e52-8c6f-5d2e9a4b1f30",
+    "name": "Work",
+    "color": "#6366F1",
+    "created_at": "2026-11-23T08:00:00.123456Z",
+    }],
+    "total": 1,
+}))]
 pub(super) struct CategoryList {
     items: Vec<CategoryRead>,
     /// How many there are.
@@ -99,7 +112,6 @@ pub(super) struct CategoryUpdate {
 
 impl BodyModel for CategoryUpdate {
     type Command = EditCategory;
-    const MEDIA_TYPES: &[&str] = &["application/json", MERGE_PATCH];
 
     fn into_command(self) -> Option<Self::Command> {
         Some(EditCategory {

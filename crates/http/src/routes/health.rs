@@ -28,6 +28,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 struct HealthRead {
     /// `healthy`, or `degraded` where a check failed.
     status: &'static str,
+    /// The service's.
     version: &'static str,
     checks: Checks,
     #[schema(inline)]
@@ -36,8 +37,13 @@ struct HealthRead {
 
 /// How the parts are: each `ok`, `error`, or `disabled` where there is none.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({ "database": "ok", "redis": "disabled" }))]
 struct Checks {
+    /// The store.
+    #[schema(example = "ok")]
     database: &'static str,
+    /// The limits and the cache.
+    #[schema(example = "disabled")]
     redis: &'static str,
 }
 
@@ -45,6 +51,7 @@ struct Checks {
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({ "status": "alive" }))]
 struct LiveRead {
+    /// Always `alive`.
     status: &'static str,
 }
 

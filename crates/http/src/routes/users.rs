@@ -10,13 +10,21 @@ use uuid::Uuid;
 
 use super::{Answer, ok};
 use crate::app::Api;
-use crate::input::{Body, BodyModel, Field, MERGE_PATCH, not_null, schema};
+use crate::input::{Body, BodyModel, Field, not_null, schema};
 use crate::problem::{Code, Problem};
 use crate::signed_in::SignedIn;
 use crate::time::Time;
 
 /// A user.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0198c7a2-5f0e-7c3b-9d41-3a5b8e2f7c10",
+    "email": "ada@example.com",
+    "full_name": "Ada Lovelace",
+    "is_active": false,
+    "created_at": "2026-11-23T08:00:00.123456Z",
+    "updated_at": "2026-11-23T08:00:00.123456Z",
+}))]
 pub(super) struct UserRead {
     #[schema(example = "0198c7a2-5f0e-7c3b-9d41-3a5b8e2f7c10")]
     id: Uuid,
@@ -60,7 +68,6 @@ pub(super) struct UserUpdate {
 
 impl BodyModel for UserUpdate {
     type Command = Option<FullName>;
-    const MEDIA_TYPES: &[&str] = &["application/json", MERGE_PATCH];
 
     fn into_command(self) -> Option<Self::Command> {
         Some(self.full_name.value())

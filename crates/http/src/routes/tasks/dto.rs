@@ -18,6 +18,19 @@ use crate::time::Time;
 
 /// A task.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "0198c7a4-6c2e-7f91-a1b3-7e4d2c9f8a50",
+    "user_id": "0198c7a2-5f0e-7c3b-9d41-3a5b8e2f7c10",
+    "title": "Write the report",
+    "description": null,
+    "status": "pending",
+    "priority": "high",
+    "due_date": "2030-01-31T12:00:00.000000Z",
+    "version": 1,
+    "categories": [],
+    "created_at": "2026-11-23T08:00:00.123456Z",
+    "updated_at": "2026-11-23T08:00:00.123456Z",
+}))]
 pub(super) struct TaskRead {
     #[schema(example = "0198c7a4-6c2e-7f91-a1b3-7e4d2c9f8a50")]
     id: Uuid,
@@ -72,6 +85,22 @@ impl From<&Task> for TaskRead {
 
 /// One page of tasks.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "items": [{
+    "id": "0198c7a4-6c2e-7f91-a1b3-7e4d2c9f8a50",
+    "user_id": "0198c7a2-5f0e-7c3b-9d41-3a5b8e2f7c10",
+    "title": "Write the report",
+    "description": null,
+    "status": "pending",
+    "priority": "high",
+    "due_date": "2030-01-31T12:00:00.000000Z",
+    "version": 1,
+    "categories": [],
+    "created_at": "2026-11-23T08:00:00.123456Z",
+    "updated_at": "2026-11-23T08:00:00.123456Z",
+    }],
+    "total": 1, "page": 1, "limit": 20, "pages": 1,
+}))]
 pub(super) struct TaskPage {
     items: Vec<TaskRead>,
     /// How many tasks there are on all pages.

@@ -1,0 +1,207 @@
+//! Every variable: its name, its default, its rule and what it is for. `.env.example`,
+//! `task-api config` and the lines about wrong values are all made from this table.
+
+/// What may be shown of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// All of it.
+    Plain,
+    /// All but a password. Its text stays out of errors, since a wrong URL hides its password anywhere.
+    Url,
+    /// Nothing.
+    Secret,
+}
+
+/// What an unset variable stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DefaultValue {
+    /// Always the same text.
+    Text(&'static str),
+    /// Something that depends on other settings, in words.
+    Depends(&'static str),
+    /// Nothing.
+    Unset,
+}
+
+/// One variable of the environment.
+#[derive(Debug)]
+pub(crate) struct Variable {
+    /// The name in the environment.
+    pub(crate) name: &'static str,
+    /// What it stands for when it is unset.
+    pub(crate) default: DefaultValue,
+    /// What is allowed.
+    pub(crate) rule: &'static str,
+    /// What it is for.
+    pub(crate) about: &'static str,
+    /// What may be shown of its value.
+    pub(crate) shown: Shown,
+}
+
+/// Declares the variables and the list of all of them, so that none can be missing from it.
+macro_rules! variables {
+    ($($name:ident: $shown:ident, $default:expr, $rule:expr, $about:expr;)*) => {
+        $(
+            #[doc = $about]
+            pub(crate) const $name: Variable = Variable {
+                name: stringify!($name),
+                default: $default,
+                rule: $rule,
+                about: $about,
+                shown: Shown::$shown,
+            };
+        )*
+
+        /// All variables, in the order in which they are explained.
+        pub(crate) const ALL: &[Variable] = &[$($name),*];
+    };
+}
+
+use DefaultValue::{Depends, Text, Unset};
+
+const BOOLEAN: &str = "true, false, 1 or 0";
+
+variables! {
+    APP_ENV: Plain, Text("development"),
+        "development, test or production",
+        "What the service runs for. Production asks for more and tolerates less.";
+    HOST: Plain, Text("127.0.0.1"),
+        "an IP address, or a name that resolves to one",
+        "The address to listen on. 0.0.0.0 stands for every one.";
+    PORT: Plain, Text("8000"),
+        "a whole number from 0 to 65535",
+        "The port to listen on. 0 picks a free one.";
+    PUBLIC_URL: Url, Depends("http://HOST:PORT"),
+        "an absolute http or https URL without user, query and fragment",
+        "Where users reach the service: the base of the links in mails.";
+    DATABASE_URL: Url, Text("sqlite://data/tasks.db"),
+        "sqlite://relative/path or sqlite:///absolute/path of a file, without options",
+        "Where the data is.";
+    DATABASE_POOL_SIZE: Plain, Text("10"),
+        "a whole number from 1 to 200",
+        "How many connections to the database are open at most.";
+    RUN_MIGRATIONS: Plain, Depends("true in development and for SQLite, else false"),
+        BOOLEAN,
+        "Whether `serve` brings the database's schema up to date. `task-api migrate` does it by hand.";
+    REDIS_URL: Url, Unset,
+        "unset",
+        "For a later version. Rate limits and caches live in the process.";
+    JWT_SECRET_KEY: Secret, Depends("made once and kept beside the database; production: required"),
+        "at least 32 bytes",
+        "The key that signs access tokens. `openssl rand -hex 32` makes a good one.";
+    JWT_SECRET_KEY_PREV: Secret, Unset,
+        "at least 32 bytes",
+        "The key before the current one: its tokens are still accepted, so that a change logs nobody out.";
+    JWT_ALGORITHM: Plain, Text("HS256"),
+        "HS256, HS384 or HS512",
+        "How access tokens are signed.";
+    ACCESS_TOKEN_EXPIRE_MINUTES: Plain, Text("15"),
+        "a whole number from 1 to 1440",
+        "How long an access token works.";
+    REFRESH_TOKEN_EXPIRE_DAYS: Plain, Text("7"),
+        "a whole number from 1 to 30",
+        "How long a refresh token works, and so how long a session lives without being used.";
+    BCRYPT_COST: Plain, Text("12"),
+        "a whole number from 4 to 15, in production from 10",
+        "How hard a password is to guess from its hash. One more takes twice the time.";
+    REQUIRE_VERIFIED_EMAIL: Plain, Text("false"),
+        BOOLEAN,
+        "Whether tasks and categories are only for users whose e-mail address is proven.";
+    ALLOW_CONSOLE_EMAIL: Plain, Text("false"),
+        BOOLEAN,
+        "Accepts that in production the links of mails, and so their tokens, are in the log.";
+    EMAIL_BACKEND: Plain, Text("console"),
+        "console; in production only with ALLOW_CONSOLE_EMAIL=true",
+        "Where mails go. `console` writes their links to the log; `smtp` comes with a later version.";
+    SMTP_HOST: Plain, Unset,
+        "a host name or an IP address; needed with EMAIL_BACKEND=smtp",
+        "The mail server.";
+    SMTP_TLS: Plain, Text("starttls"),
+        "none, starttls or tls",
+        "How the connection to the mail server is encrypted.";
+    SMTP_PORT: Plain, Depends("587 with starttls, 465 with tls, 25 with none"),
+        "a whole number from 1 to 65535",
+        "The mail server's port.";
+    SMTP_USERNAME: Plain, Unset,
+        "set together with SMTP_PASSWORD",
+        "The name to log in to the mail server with.";
+    SMTP_PASSWORD: Secret, Unset,
+        "set together with SMTP_USERNAME",
+        "The password to log in to the mail server with.";
+    SMTP_FROM: Plain, Unset,
+        "an e-mail address, alone or as `Name <address>`; needed with EMAIL_BACKEND=smtp",
+        "The sender of mails.";
+    CORS_ORIGINS: Url, Depends("development and test: http://localhost:3000,http://localhost:8000; production: none"),
+        "origins such as https://app.example.org, separated by commas; * for any, but not in production",
+        "The web sites whose scripts may call the service.";
+    TRUSTED_PROXIES: Plain, Unset,
+        "networks such as 10.0.0.0/8 and addresses, separated by commas",
+        "The proxies that are believed when they say for whom they ask.";
+    ENABLE_RATE_LIMITING: Plain, Text("true"),
+        BOOLEAN,
+        "Whether the number of requests is limited.";
+    RATE_LIMIT_USER: Plain, Text("100"),
+        "a whole number from 1 to 100000",
+        "How many requests a signed-in user has in a window.";
+    RATE_LIMIT_ANONYMOUS: Plain, Text("20"),
+        "a whole number from 1 to 100000",
+        "How many requests an address without a valid token has in a window.";
+    RATE_LIMIT_WINDOW_SECONDS: Plain, Text("60"),
+        "a whole number from 1 to 86400",
+        "How long the window is.";
+    ENABLE_METRICS: Plain, Text("true"),
+        BOOLEAN,
+        "Whether there are metrics; they come with a later version.";
+    LOG_LEVEL: Plain, Text("info"),
+        "off, error, warn, info, debug, trace, or such levels by target: info,tasks_http=debug",
+        "What is logged.";
+    LOG_FORMAT: Plain, Depends("pretty on a terminal, else json"),
+        "json or pretty",
+        "How it is logged: for programs or for people.";
+}
+
+/// The content of `.env.example`: every variable with its rule, all commented out.
+pub(crate) fn example() -> String {
+    let mut text = String::from(
+        "# Every setting of the service, with its default. Generated: `task-api config --example`.\n\
+         # Copied to `.env`, this file is read in development; elsewhere set the environment.\n",
+    );
+    for variable in ALL {
+        let (note, value) = match variable.default {
+            Text(value) => (String::new(), value),
+            Depends(words) => (format!("# Default: {words}.\n"), ""),
+            Unset => ("# Default: unset.\n".to_owned(), ""),
+        };
+        let Variable {
+            name, rule, about, ..
+        } = variable;
+        let entry = format!("\n# {about}\n# Allowed: {rule}.\n{note}# {name}={value}\n");
+        text.push_str(&entry);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_example_is_the_generated_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.env.example");
+        let committed = std::fs::read_to_string(path).unwrap();
+        assert_eq!(
+            committed,
+            example(),
+            "write it anew: task-api config --example > .env.example"
+        );
+    }
+
+    #[test]
+    fn the_example_sets_nothing_when_copied() {
+        assert!(
+            example()
+                .lines()
+                .all(|line| line.is_empty() || line.starts_with('#'))
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! A unit of work on its way from a request to one of the store's threads, and back.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crossbeam_channel::{Sender, TrySendError};
+use diesel::SqliteConnection;
+use tasks_domain::store::StoreError;
+use tokio::sync::oneshot;
+
+use crate::error::Failure;
+
+/// What a thread is told.
+pub(crate) enum Message {
+    Job(Box<dyn Job>),
+    /// Finish what came before, then end.
+    Stop,
+}
+
+/// A unit of work.
+pub(crate) trait Job: Send {
+    /// Whether anybody still waits for it: a request that was dropped before its job began
+    /// costs nothing more.
+    fn is_wanted(&self) -> bool;
+
+    /// Does the work and keeps what comes of it. A panic is a failure like any other, and the
+    /// thread goes on.
+    fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), Failure>;
+
+    /// Answers with what came of the work if it also held, and otherwise with why it did not.
+    fn answer(self: Box<Self>, held: Result<(), Failure>);
+}
+
+struct Request<T, W> {
+    work: Option<W>,
+    outcome: Option<Result<T, Failure>>,
+    reply: oneshot::Sender<Result<T, Failure>>,
+}
+
+impl<T, W> Job for Request<T, W>
+where
+    T: Send,
+    W: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send,
+{
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), Failure> {
+        let Some(work) = self.work.take() else {
+            return Ok(());
+        };
+        // Whatever state a panic leaves the connection in is rolled back or given up.
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(connection)))
+            .unwrap_or_else(|_| Err(Failure::Other("a job of the store panicked".to_owned())));
+        let done = outcome.as_ref().map(|_| ()).map_err(Clone::clone);
+        self.outcome = Some(outcome);
+        done
+    }
+
+    fn answer(self: Box<Self>, held: Result<(), Failure>) {
+        let answer = match (self.outcome, held) {
+            (Some(Err(failure)), _) | (_, Err(failure)) => Err(failure),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (None, Ok(())) => Err(Failure::Other("a job of the store was not run".to_owned())),
+        };
+        // Nobody has to be there any more.
+        drop(self.reply.send(answer));
+    }
+}
+
+/// Has a thread do some work, and waits for what comes of it.
+///
+/// Nothing here blocks: a full queue is refused, and a future that is dropped leaves nothing behind
+/// but, if it has begun, its job, which then runs to its end.
+pub(crate) async fn submit<T, W>(queue: &Sender<Message>, work: W) -> Result<T, StoreError>
+where
+    T: Send + 'static,
+    W: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+{
+    let (reply, answer) = oneshot::channel();
+    let job = Box::new(Request {
+        work: Some(work),
+        outcome: None,
+        reply,
+    });
+    match queue.try_send(Message::Job(job)) {
+        Ok(()) => {}
+        Err(TrySendError::Full(_)) => {
+            return Err(StoreError::Unavailable(
+                "too many requests wait for the database".into(),
+            ));
+        }
+        Err(TrySendError::Disconnected(_)) => return Err(closed()),
+    }
+    match answer.await {
+        Ok(outcome) => outcome.map_err(StoreError::from),
+        Err(_) => Err(closed()),
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the database is closed".into())
+}

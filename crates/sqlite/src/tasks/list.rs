@@ -1,0 +1,222 @@
+//! A page of a user's tasks: three statements, whatever its length.
+
+use diesel::expression::expression_types::NotSelectable;
+use diesel::prelude::*;
+use diesel::sqlite::Sqlite;
+use tasks_domain::page::Page;
+use tasks_domain::store::StoreError;
+use tasks_domain::task::{SortBy, SortOrder, Task, TaskFilter, TaskQuery};
+
+use crate::error::Failure;
+use crate::schema::{categories, task_categories, tasks};
+use crate::values::StoredId;
+
+use super::row::{TaskRow, rank, with_categories};
+
+// Where SQLite sorts NULLs first by default, in ascending order, this asks for the contrary. The
+// index still gives the order: SQLite walks it from the first value and then over the NULLs.
+diesel::postfix_operator!(NullsLast, " NULLS LAST", NotSelectable, backend: Sqlite);
+
+/// Called within a transaction, so that all statements see the same tasks.
+pub(super) fn page(
+    connection: &mut SqliteConnection,
+    owner: StoredId,
+    query: &TaskQuery,
+) -> Result<Page<Task>, Failure> {
+    let total: i64 = matching(owner, &query.filter)
+        .count()
+        .get_result(connection)?;
+    let rows = if total > query.page.offset() {
+        page_rows(owner, query)
+            .select(TaskRow::as_select())
+            .load(connection)?
+    } else {
+        Vec::new()
+    };
+    Ok(Page {
+        items: with_categories(connection, rows)?,
+        total: u64::try_from(total).map_err(|_negative| StoreError::corrupt("count of tasks"))?,
+        request: query.page,
+    })
+}
+
+/// The tasks that pass the filter. Diesel keeps a prepared statement for each combination of
+/// filters (and order) in use; there are 32 (times 10).
+fn matching(owner: StoredId, filter: &TaskFilter) -> tasks::BoxedQuery<'static, Sqlite> {
+    let mut query = tasks::table
+        .filter(tasks::user_id.eq(owner))
+        .filter(tasks::deleted_at.is_null())
+        .into_boxed();
+    if let Some(status) = filter.status {
+        query = query.filter(tasks::status.eq(status.as_str()));
+    }
+    if let Some(priority) = filter.priority {
+        query = query.filter(tasks::priority.eq(rank(priority)));
+    }
+    if let Some(from) = filter.due_from {
+        query = query.filter(tasks::due_date.ge(from.unix_micros()));
+    }
+    if let Some(to) = filter.due_to {
+        query = query.filter(tasks::due_date.le(to.unix_micros()));
+    }
+    if let Some(category) = filter.category {
+        let category = StoredId::from(category);
+        query = query.filter(
+            tasks::id.eq_any(
+                task_categories::table
+                    .inner_join(categories::table)
+                    .filter(task_categories::category_id.eq(category))
+                    .filter(categories::user_id.eq(owner))
+                    .select(task_categories::task_id),
+            ),
+        );
+    }
+    query
+}
+
+/// Those of them that are on the page, in order.
+fn page_rows(owner: StoredId, query: &TaskQuery) -> tasks::BoxedQuery<'static, Sqlite> {
+    use SortOrder::{Asc, Desc};
+    let rows = matching(owner, &query.filter);
+    let rows = match (query.sort_by, query.sort_order) {
+        (SortBy::CreatedAt, Asc) => rows.order((tasks::created_at.asc(), tasks::id.asc())),
+        (SortBy::CreatedAt, Desc) => rows.order((tasks::created_at.desc(), tasks::id.desc())),
+        (SortBy::UpdatedAt, Asc) => rows.order((tasks::updated_at.asc(), tasks::id.asc())),
+        (SortBy::UpdatedAt, Desc) => rows.order((tasks::updated_at.desc(), tasks::id.desc())),
+        (SortBy::DueDate, Asc) => {
+            rows.order((NullsLast::new(tasks::due_date.asc()), tasks::id.asc()))
+        }
+        (SortBy::DueDate, Desc) => rows.order((tasks::due_date.desc(), tasks::id.desc())),
+        (SortBy::Priority, Asc) => rows.order((tasks::priority.asc(), tasks::id.asc())),
+        (SortBy::Priority, Desc) => rows.order((tasks::priority.desc(), tasks::id.desc())),
+        (SortBy::Title, Asc) => rows.order((tasks::title.asc(), tasks::id.asc())),
+        (SortBy::Title, Desc) => rows.order((tasks::title.desc(), tasks::id.desc())),
+    };
+    // A limit is at most 100.
+    rows.limit(i64::try_from(query.page.limit()).unwrap_or(i64::MAX))
+        .offset(query.page.offset())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use diesel::connection::InstrumentationEvent;
+    use diesel::debug_query;
+    use diesel::sql_types::Text;
+    use tasks_domain::page::PageRequest;
+    use tasks_domain::task::{Priority, TaskRepository, TaskStatus};
+    use tasks_testkit::build;
+
+    use crate::tests::{Opened, user};
+
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct PlanRow {
+        #[diesel(sql_type = Text)]
+        detail: String,
+    }
+
+    fn plan(connection: &mut SqliteConnection, query: &str) -> String {
+        let sql = query.split(" -- binds").next().unwrap();
+        let rows: Vec<PlanRow> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}"))
+            .load(connection)
+            .unwrap();
+        let details: Vec<_> = rows.into_iter().map(|row| row.detail).collect();
+        details.join("\n")
+    }
+
+    fn owner() -> StoredId {
+        build::id::<()>().into()
+    }
+
+    #[test]
+    fn an_index_gives_every_order() {
+        let opened = Opened::migrated();
+        let connection = &mut opened.store.connect().unwrap();
+        for sort_by in SortBy::ALL {
+            for sort_order in SortOrder::ALL {
+                let query = TaskQuery {
+                    sort_by,
+                    sort_order,
+                    ..TaskQuery::default()
+                };
+                let rows = page_rows(owner(), &query).select(TaskRow::as_select());
+                let plan = plan(connection, &debug_query::<Sqlite, _>(&rows).to_string());
+                assert!(
+                    plan.contains("SEARCH tasks USING INDEX"),
+                    "{query:?}: {plan}"
+                );
+                assert!(!plan.contains("TEMP B-TREE"), "{query:?}: {plan}");
+                assert!(!plan.contains("SCAN tasks"), "{query:?}: {plan}");
+            }
+        }
+    }
+
+    #[test]
+    fn counting_reads_no_table_row() {
+        let opened = Opened::migrated();
+        let connection = &mut opened.store.connect().unwrap();
+        let filters = [
+            TaskFilter::default(),
+            TaskFilter {
+                status: Some(TaskStatus::Pending),
+                priority: Some(Priority::High),
+                due_from: Some(tasks_testkit::clock::noon()),
+                due_to: Some(tasks_testkit::clock::noon()),
+                ..TaskFilter::default()
+            },
+        ];
+        for filter in filters {
+            let count = matching(owner(), &filter).count();
+            let plan = plan(connection, &debug_query::<Sqlite, _>(&count).to_string());
+            assert!(plan.contains("USING COVERING INDEX"), "{filter:?}: {plan}");
+        }
+    }
+
+    #[test]
+    fn a_page_takes_the_same_prepared_statements_whatever_its_length() {
+        let opened = Opened::migrated();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let ada = runtime.block_on(async {
+            let ada = user(&opened.store).await;
+            for _ in 0..30 {
+                opened
+                    .store
+                    .create(&build::task(&ada).build())
+                    .await
+                    .unwrap();
+            }
+            ada
+        });
+
+        let (prepared, run) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
+        let connection = &mut opened.store.connect().unwrap();
+        connection.set_instrumentation({
+            let (prepared, run) = (prepared.clone(), run.clone());
+            move |event: InstrumentationEvent<'_>| {
+                if let InstrumentationEvent::CacheQuery { .. } = event {
+                    *prepared.lock().unwrap() += 1;
+                } else if let InstrumentationEvent::StartQuery { .. } = event {
+                    *run.lock().unwrap() += 1;
+                }
+            }
+        });
+        let mut page_of = |limit| {
+            let query = TaskQuery {
+                page: PageRequest::new(1, limit).unwrap(),
+                ..TaskQuery::default()
+            };
+            let page = page(connection, ada.id.into(), &query).unwrap();
+            assert_eq!(page.items.len() as u64, limit);
+            let counts = (*prepared.lock().unwrap(), *run.lock().unwrap());
+            *run.lock().unwrap() = 0;
+            counts
+        };
+        assert_eq!(page_of(1), (3, 3));
+        assert_eq!(page_of(30), (3, 3));
+    }
+}

@@ -1,0 +1,100 @@
+//! The thread that writes: one transaction for everything that waits ("group commit").
+//!
+//! A commit costs a wait for the disk, whatever it holds. So the writer takes the jobs that wait,
+//! runs each in its own savepoint, commits once, and only then acknowledges them. A lone job is
+//! committed at once: nothing waits for company.
+
+use crossbeam_channel::Receiver;
+use diesel::SqliteConnection;
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
+
+use crate::connection::Slot;
+use crate::error::Failure;
+use crate::job::{Job, Message};
+
+/// So many writes may wait: about what a slow disk (10 ms a commit) takes in a tenth of a second,
+/// so that only an overload is refused.
+pub(crate) const QUEUE: usize = 1024;
+
+/// So many jobs share a commit at most: enough that the disk is no longer what limits, and few
+/// enough that the first of them does not wait long for the last.
+const MAX_BATCH: usize = 128;
+
+/// Whether more is to come.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Wait,
+    Stop,
+}
+
+/// Does the writes, batch after batch, until the queue ends.
+pub(crate) fn run(mut slot: Slot, jobs: &Receiver<Message>) {
+    while let Ok(Message::Job(first)) = jobs.recv() {
+        if !first.is_wanted() {
+            continue;
+        }
+        let connection = match slot.get() {
+            Ok(connection) => connection,
+            Err(failure) => {
+                first.answer(Err(failure));
+                continue;
+            }
+        };
+        let mut batch = Vec::new();
+        let (held, next) = run_batch(connection, first, jobs, &mut batch);
+        if let Err(failure) = &held {
+            tracing::error!(%failure, jobs = batch.len(), "a transaction is lost");
+            slot.discard();
+        }
+        for job in batch {
+            job.answer(held.clone());
+        }
+        if next == Next::Stop {
+            break;
+        }
+    }
+}
+
+/// Runs a job and those that wait behind it in one transaction, and commits it. An error means
+/// that nothing of it holds.
+fn run_batch(
+    connection: &mut SqliteConnection,
+    first: Box<dyn Job>,
+    jobs: &Receiver<Message>,
+    batch: &mut Vec<Box<dyn Job>>,
+) -> (Result<(), Failure>, Next) {
+    let mut next = Next::Wait;
+    // Immediate: a transaction that begins by reading could not always be raised to a writing one.
+    let mut held = AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")
+        .map_err(Failure::from);
+    let mut waiting = Some(first);
+    while let Some(mut job) = waiting.take() {
+        if job.is_wanted() {
+            held = held.and_then(|()| run_in_savepoint(connection, &mut *job));
+            batch.push(job);
+        }
+        if held.is_ok() && batch.len() < MAX_BATCH {
+            match jobs.try_recv() {
+                Ok(Message::Job(job)) => waiting = Some(job),
+                Ok(Message::Stop) => next = Next::Stop,
+                Err(_) => {}
+            }
+        }
+    }
+    let held = held.and_then(|()| {
+        AnsiTransactionManager::commit_transaction(connection).map_err(Failure::from)
+    });
+    (held, next)
+}
+
+/// Runs a job so that its failure takes back what it did, and nothing else. An error means that
+/// the whole transaction is lost: `SQLite` itself rolls back on some errors, such as a full disk.
+fn run_in_savepoint(connection: &mut SqliteConnection, job: &mut dyn Job) -> Result<(), Failure> {
+    AnsiTransactionManager::begin_transaction(connection)?;
+    match job.run(connection) {
+        Ok(()) => Ok(AnsiTransactionManager::commit_transaction(connection)?),
+        Err(failure) => {
+            AnsiTransactionManager::rollback_transaction(connection).map_err(|_follows| failure)
+        }
+    }
+}

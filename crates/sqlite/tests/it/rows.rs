@@ -1,0 +1,132 @@
+//! What is in the tables: values that break a rule, foreign keys, and what a refused login writes.
+
+use std::time::Duration;
+
+use tasks_domain::account::{
+    FailedLogin, LoginAttempts, SessionOpening, SessionRepository, UserRepository,
+};
+use tasks_domain::store::StoreError;
+use tasks_domain::task::Assignment;
+use tasks_testkit::build;
+use tasks_testkit::clock::noon;
+use tasks_testkit::contract::Stores;
+
+use crate::{TestStore, user};
+
+#[tokio::test]
+async fn a_stored_value_that_breaks_a_rule_is_named_and_not_told() {
+    let test = TestStore::migrated();
+    let ada = user(&test.store).await;
+    let task = build::task(&ada).build();
+    test.tasks().create(&task).await.unwrap();
+    for (column, value) in [
+        ("title", "'x'"),
+        ("due_date", "9223372036854775807"),
+        ("created_at", "9223372036854775807"),
+    ] {
+        let stored = test.query(&format!(
+            "SELECT coalesce(quote({column}), 'NULL') AS value FROM tasks"
+        ));
+        test.execute(&format!("UPDATE tasks SET {column} = {value}"));
+        let error = test.tasks().find(task.id).await.unwrap_err();
+        let expected = format!("tasks.{column}");
+        assert!(
+            matches!(&error, StoreError::Corrupt { what } if *what == expected),
+            "{error:?}"
+        );
+        test.execute(&format!("UPDATE tasks SET {column} = {}", stored[0]));
+    }
+    assert_eq!(test.tasks().find(task.id).await.unwrap(), Some(task));
+}
+
+#[tokio::test]
+async fn a_user_takes_everything_along() {
+    let test = TestStore::migrated();
+    let store = &test.store;
+    let ada = user(store).await;
+    let (kept, deleted) = (build::task(&ada).build(), build::task(&ada).build());
+    let category = build::category(&ada).build();
+    test.tasks().create(&kept).await.unwrap();
+    test.tasks().create(&deleted).await.unwrap();
+    test.categories().create(&category).await.unwrap();
+    let assigned = test.tasks().assign(kept.id, category.id).await.unwrap();
+    assert!(matches!(assigned, Assignment::Assigned(_)));
+    assert!(test.tasks().delete(deleted.id, noon()).await.unwrap());
+
+    let mut connection = test.connection();
+    diesel::RunQueryDsl::execute(
+        diesel::sql_query("PRAGMA foreign_keys = ON"),
+        &mut connection,
+    )
+    .unwrap();
+    diesel::RunQueryDsl::execute(diesel::sql_query("DELETE FROM users"), &mut connection).unwrap();
+    for table in [
+        "sessions",
+        "refresh_tokens",
+        "tasks",
+        "categories",
+        "task_categories",
+    ] {
+        let rows = test.query(&format!("SELECT '{table}' AS value FROM {table}"));
+        assert_eq!(rows, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn a_task_of_nobody_is_refused() {
+    let test = TestStore::migrated();
+    let error = test
+        .tasks()
+        .create(&build::task(&build::user().build()).build())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Other(_)), "{error:?}");
+}
+
+/// The time of a commit is the time of what it writes. A refusal that wrote less would tell that
+/// there is no such account, or that it is locked.
+#[tokio::test]
+async fn every_refused_login_writes_the_same_amount() {
+    let test = TestStore::migrated();
+    let store = &test.store;
+    let ada = user(store).await;
+    let log = test.folder.path().join("tasks.db-wal");
+    let log_size = || log.metadata().unwrap().len();
+    let unknown = build::email("nobody@example.com");
+
+    let before = log_size();
+    let outcome = store.record_failed_login(&ada.email, noon()).await.unwrap();
+    assert_eq!(outcome, FailedLogin::Counted);
+    let counted = log_size() - before;
+    assert!(counted > 0);
+
+    let before = log_size();
+    let outcome = store.record_failed_login(&unknown, noon()).await.unwrap();
+    assert_eq!(outcome, FailedLogin::NoAccount);
+    assert_eq!(log_size() - before, counted);
+
+    for _ in 1..LoginAttempts::MAX_FAILED {
+        store.record_failed_login(&ada.email, noon()).await.unwrap();
+    }
+    let before = log_size();
+    let outcome = store.record_failed_login(&ada.email, noon()).await.unwrap();
+    assert!(matches!(outcome, FailedLogin::StillLocked(_)));
+    assert_eq!(log_size() - before, counted);
+
+    let soon = noon().plus(Duration::from_secs(1));
+    let before = log_size();
+    let outcome = store
+        .open(ada.id, build::session(soon), soon)
+        .await
+        .unwrap();
+    assert!(matches!(outcome, SessionOpening::Locked(_)));
+    assert_eq!(log_size() - before, counted);
+
+    let before = log_size();
+    let outcome = store
+        .open(build::id(), build::session(soon), soon)
+        .await
+        .unwrap();
+    assert_eq!(outcome, SessionOpening::NoAccount);
+    assert_eq!(log_size() - before, counted);
+}

@@ -1,0 +1,42 @@
+//! Every port in memory: for tests where state is what matters.
+//!
+//! All of them are shared by cloning, and those that can fail have a switch for it.
+
+mod mailer;
+mod rate_limiter;
+mod security;
+mod signed_in_cache;
+mod store;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use mailer::RecordingMailer;
+pub use rate_limiter::FakeRateLimiter;
+pub use security::{FakeHasher, FakeIssuer, FakeTokens};
+pub use signed_in_cache::FakeSignedInCache;
+pub use store::FakeStore;
+
+use tasks_domain::store::StoreError;
+
+/// A switch that clones share.
+#[derive(Clone, Debug, Default)]
+struct Switch(Arc<AtomicBool>);
+
+impl Switch {
+    fn turn(&self, on: bool) {
+        self.0.store(on, Ordering::SeqCst);
+    }
+
+    fn is_on(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// The failure of a store whose switch is on.
+    fn unavailable(&self) -> Result<(), StoreError> {
+        if self.is_on() {
+            return Err(StoreError::Unavailable("switched off by a test".into()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! A cache of signed-in users.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tasks_domain::account::{CacheLookup, Lease, SessionRef, SignedInCache, User};
+use tasks_domain::id::Id;
+
+/// Remembers for ever, or never. Clones share what is remembered.
+#[derive(Clone, Debug, Default)]
+pub struct FakeSignedInCache {
+    forgetful: bool,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    users: HashMap<SessionRef, User>,
+    /// How often each user was invalidated: what a lease holds.
+    invalidations: HashMap<Id<User>, u64>,
+    hits: usize,
+    misses: usize,
+}
+
+impl State {
+    fn lease(&self, user: Id<User>) -> Lease {
+        Lease(self.invalidations.get(&user).copied().unwrap_or_default())
+    }
+}
+
+impl FakeSignedInCache {
+    /// A cache that remembers nothing, like one that is always down.
+    pub fn forgetful() -> Self {
+        Self {
+            forgetful: true,
+            ..Self::default()
+        }
+    }
+
+    /// How many lookups were answered.
+    pub fn hits(&self) -> usize {
+        self.state.lock().unwrap().hits
+    }
+
+    /// How many lookups were not.
+    pub fn misses(&self) -> usize {
+        self.state.lock().unwrap().misses
+    }
+}
+
+#[async_trait]
+impl SignedInCache for FakeSignedInCache {
+    async fn get(&self, session: SessionRef) -> CacheLookup {
+        let mut state = self.state.lock().unwrap();
+        if let Some(user) = state.users.get(&session).cloned() {
+            state.hits += 1;
+            return CacheLookup::Hit(user);
+        }
+        state.misses += 1;
+        CacheLookup::Miss(state.lease(session.user))
+    }
+
+    async fn put(&self, session: SessionRef, user: &User, lease: Lease) {
+        let mut state = self.state.lock().unwrap();
+        if !self.forgetful && state.lease(session.user) == lease {
+            state.users.insert(session, user.clone());
+        }
+    }
+
+    async fn invalidate(&self, user: Id<User>) {
+        let mut state = self.state.lock().unwrap();
+        *state.invalidations.entry(user).or_default() += 1;
+        state.users.retain(|session, _| session.user != user);
+    }
+}
