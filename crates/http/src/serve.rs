@@ -41,8 +41,12 @@ pub async fn serve(
         .listen(listener)?
         .run();
     let handle = server.handle();
-    let serving = tokio::spawn(server);
-    shutdown.await;
+    let mut serving = tokio::spawn(server);
+    tokio::select! {
+        () = shutdown => {}
+        // The server gave up by itself; there is nothing left to wait for.
+        ended = &mut serving => return ended.map_err(io::Error::other)?,
+    }
     api.drain();
     handle.stop(true).await;
     serving.await.map_err(io::Error::other)?

@@ -43,10 +43,10 @@ impl BcryptHasher {
     /// The costs that are taken. bcrypt knows none below; above, one hash takes seconds.
     pub const COSTS: RangeInclusive<u32> = 4..=15;
 
-    /// How many may wait unless said otherwise: enough for a burst, and few enough that those who
-    /// are refused learn it at once. At the usual cost a hash takes about a fifth of a second; who
-    /// waits longer than their request may take is gone by then, and skipped.
-    pub const DEFAULT_QUEUE: usize = 32;
+    /// How many may wait unless said otherwise: enough for a burst, and few enough that the last of
+    /// them is served in time. At the usual cost a hash takes about a fifth of a second, so even
+    /// one thread is through in some 3.5 s, and every request is to be answered within 5 s.
+    pub const DEFAULT_QUEUE: usize = 16;
 
     /// How many threads hash unless said otherwise: one core is left for everybody who is not
     /// logging in.

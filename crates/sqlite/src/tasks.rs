@@ -69,10 +69,8 @@ impl TaskRepository for SqliteStore {
 
     async fn list(&self, owner: Id<User>, query: &TaskQuery) -> Result<Page<Task>, StoreError> {
         let query = query.clone();
-        self.read(move |connection| {
-            connection.transaction(|connection| list::page(connection, owner.into(), &query))
-        })
-        .await
+        self.read(move |connection| list::page(connection, owner.into(), &query))
+            .await
     }
 
     async fn update(

@@ -96,7 +96,8 @@ impl Observed {
         {
             tracing::error!(error = %chain(source), "request failed");
         }
-        let duration_ms = self.started.elapsed().as_secs_f64() * 1_000.0;
+        let micros = u32::try_from(self.started.elapsed().as_micros()).unwrap_or(u32::MAX);
+        let duration_ms = f64::from(micros) / 1_000.0;
         let Self {
             method,
             path,

@@ -203,8 +203,8 @@ fn whole_numbers_have_bounds() {
         ("REFRESH_TOKEN_EXPIRE_DAYS", 1, 30),
         ("BCRYPT_COST", 4, 15),
         ("SMTP_PORT", 1, 65_535),
-        ("RATE_LIMIT_USER", 1, 100_000),
-        ("RATE_LIMIT_ANONYMOUS", 1, 100_000),
+        ("RATE_LIMIT_USER", 1, 1_000_000_000),
+        ("RATE_LIMIT_ANONYMOUS", 1, 1_000_000_000),
         ("RATE_LIMIT_WINDOW_SECONDS", 1, 86_400),
     ] {
         for good in [min, max] {

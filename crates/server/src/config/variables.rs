@@ -141,10 +141,10 @@ variables! {
         BOOLEAN,
         "Whether the number of requests is limited.";
     RATE_LIMIT_USER: Plain, Text("100"),
-        "a whole number from 1 to 100000",
+        "a whole number from 1 to 1000000000",
         "How many requests a signed-in user has in a window.";
     RATE_LIMIT_ANONYMOUS: Plain, Text("20"),
-        "a whole number from 1 to 100000",
+        "a whole number from 1 to 1000000000",
         "How many requests an address without a valid token has in a window.";
     RATE_LIMIT_WINDOW_SECONDS: Plain, Text("60"),
         "a whole number from 1 to 86400",

@@ -17,26 +17,29 @@ use super::row::{TaskRow, rank, with_categories};
 // index still gives the order: SQLite walks it from the first value and then over the NULLs.
 diesel::postfix_operator!(NullsLast, " NULLS LAST", NotSelectable, backend: Sqlite);
 
-/// Called within a transaction, so that all statements see the same tasks.
+/// A page, in one transaction, so that all its statements see the same tasks.
 pub(super) fn page(
     connection: &mut SqliteConnection,
     owner: StoredId,
     query: &TaskQuery,
 ) -> Result<Page<Task>, Failure> {
-    let total: i64 = matching(owner, &query.filter)
-        .count()
-        .get_result(connection)?;
-    let rows = if total > query.page.offset() {
-        page_rows(owner, query)
-            .select(TaskRow::as_select())
-            .load(connection)?
-    } else {
-        Vec::new()
-    };
-    Ok(Page {
-        items: with_categories(connection, rows)?,
-        total: u64::try_from(total).map_err(|_negative| StoreError::corrupt("count of tasks"))?,
-        request: query.page,
+    connection.transaction(|connection| {
+        let total: i64 = matching(owner, &query.filter)
+            .count()
+            .get_result(connection)?;
+        let rows = if total > query.page.offset() {
+            page_rows(owner, query)
+                .select(TaskRow::as_select())
+                .load(connection)?
+        } else {
+            Vec::new()
+        };
+        Ok(Page {
+            items: with_categories(connection, rows)?,
+            total: u64::try_from(total)
+                .map_err(|_negative| StoreError::corrupt("count of tasks"))?,
+            request: query.page,
+        })
     })
 }
 
@@ -175,23 +178,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_page_takes_the_same_prepared_statements_whatever_its_length() {
+    #[tokio::test]
+    async fn a_page_takes_the_same_prepared_statements_whatever_its_length() {
         let opened = Opened::migrated();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        let ada = runtime.block_on(async {
-            let ada = user(&opened.store).await;
-            for _ in 0..30 {
-                opened
-                    .store
-                    .create(&build::task(&ada).build())
-                    .await
-                    .unwrap();
-            }
-            ada
-        });
+        let ada = user(&opened.store).await;
+        for _ in 0..30 {
+            opened
+                .store
+                .create(&build::task(&ada).build())
+                .await
+                .unwrap();
+        }
 
         let (prepared, run) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
         let connection = &mut opened.store.connect().unwrap();
@@ -216,7 +213,34 @@ mod tests {
             *run.lock().unwrap() = 0;
             counts
         };
-        assert_eq!(page_of(1), (3, 3));
-        assert_eq!(page_of(30), (3, 3));
+        // Three are prepared, once; the beginning and the end of the transaction are run as well.
+        assert_eq!(page_of(1), (3, 5));
+        assert_eq!(page_of(30), (3, 5));
+    }
+
+    #[tokio::test]
+    async fn the_total_and_the_page_are_of_one_instant() {
+        let opened = Opened::migrated();
+        let ada = user(&opened.store).await;
+        for _ in 0..3 {
+            opened
+                .store
+                .create(&build::task(&ada).build())
+                .await
+                .unwrap();
+        }
+        let connection = &mut opened.store.connect().unwrap();
+        let mut other = opened.store.connect().unwrap();
+        connection.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+            if let InstrumentationEvent::StartQuery { query, .. } = event
+                && query.to_string().contains("LIMIT")
+            {
+                diesel::delete(tasks::table).execute(&mut other).unwrap();
+            }
+        });
+        let mut page = || page(connection, ada.id.into(), &TaskQuery::default()).unwrap();
+        let (before, after) = (page(), page());
+        assert_eq!((before.total, before.items.len()), (3, 3));
+        assert_eq!((after.total, after.items.len()), (0, 0));
     }
 }

@@ -6,7 +6,7 @@ use tasks_domain::account::{
     FailedLogin, LoginAttempts, SessionOpening, SessionRepository, UserRepository,
 };
 use tasks_domain::store::StoreError;
-use tasks_domain::task::Assignment;
+use tasks_domain::task::{Assignment, TaskFilter, TaskQuery};
 use tasks_testkit::build;
 use tasks_testkit::clock::noon;
 use tasks_testkit::contract::Stores;
@@ -69,6 +69,30 @@ async fn a_user_takes_everything_along() {
     ] {
         let rows = test.query(&format!("SELECT '{table}' AS value FROM {table}"));
         assert_eq!(rows, Vec::<String>::new());
+    }
+}
+
+/// The rules never let a task get there; if one does, the list does not tell.
+#[tokio::test]
+async fn a_list_by_somebody_elses_category_is_empty_even_if_a_task_is_in_it() {
+    let test = TestStore::migrated();
+    let ada = user(&test.store).await;
+    let bob = user(&test.store).await;
+    let task = build::task(&ada).build();
+    test.tasks().create(&task).await.unwrap();
+    let category = build::category(&bob).build();
+    test.categories().create(&category).await.unwrap();
+    test.tasks().assign(task.id, category.id).await.unwrap();
+    let query = TaskQuery {
+        filter: TaskFilter {
+            category: Some(category.id),
+            ..TaskFilter::default()
+        },
+        ..TaskQuery::default()
+    };
+    for owner in [ada.id, bob.id] {
+        let page = test.tasks().list(owner, &query).await.unwrap();
+        assert_eq!((page.total, page.items), (0, Vec::new()));
     }
 }
 

@@ -1,0 +1,56 @@
+//! What every test needs: the binary, a process that never outlives its test, clients.
+
+mod binary;
+mod client;
+mod process;
+mod service;
+
+use std::thread;
+use std::time::Duration;
+
+pub(crate) use client::{Answer, Client, RawAnswer, raw_connection, read_answer, send_raw};
+pub(crate) use process::{Output, Signal};
+pub(crate) use service::{Service, Setup};
+
+/// A password that keeps the rules. Every process is checked never to print it.
+pub(crate) const PASSWORD: &str = "Correct-Horse-7!";
+
+/// How often something is looked at that will happen soon.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// So often, some 30 s, it is looked at: far longer than anything here takes, also where a slow
+/// machine does other work.
+const POLLS: usize = 3_000;
+
+/// Looks until there is something to see, and fails if there never is.
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..POLLS {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "another process cannot be waited for otherwise"
+        )]
+        thread::sleep(POLL_INTERVAL);
+    }
+    panic!("never: {what}");
+}
+
+/// What so many threads get that begin at once.
+pub(crate) fn at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let start = std::sync::Barrier::new(count);
+    thread::scope(|scope| {
+        let run = |number| {
+            let (start, work) = (&start, &work);
+            scope.spawn(move || {
+                start.wait();
+                work(number)
+            })
+        };
+        let threads: Vec<_> = (0..count).map(run).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    })
+}

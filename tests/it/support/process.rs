@@ -1,0 +1,163 @@
+//! A process that is watched, and that never outlives its test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use super::{PASSWORD, eventually};
+
+/// What no process may ever print, whatever happens.
+const NEVER: [&str; 4] = ["panicked", "RUST_BACKTRACE", PASSWORD, "$2b$"];
+
+/// What asks a process to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Signal {
+    Terminate,
+    Interrupt,
+}
+
+impl Signal {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Terminate => "TERM",
+            Self::Interrupt => "INT",
+        }
+    }
+}
+
+/// How a process ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Output {
+    /// The one line of a failure.
+    pub(crate) fn one_line(&self) -> &str {
+        let lines: Vec<&str> = self.stderr.lines().collect();
+        assert_eq!(lines.len(), 1, "one clear line: {self:?}");
+        lines[0]
+    }
+}
+
+/// A running process. Dropped, it is killed.
+pub(super) struct Process {
+    child: Child,
+    stdout: Stream,
+    stderr: Stream,
+}
+
+/// The lines of a pipe so far, and the thread that reads them.
+struct Stream {
+    lines: Arc<Mutex<Vec<String>>>,
+    reading: Option<JoinHandle<()>>,
+}
+
+impl Stream {
+    fn of(pipe: impl Read + Send + 'static) -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&lines);
+        let reading = std::thread::spawn(move || {
+            let mut pipe = BufReader::new(pipe);
+            let mut line = Vec::new();
+            while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                written.lock().unwrap().push(text);
+                line.clear();
+            }
+        });
+        Self {
+            lines,
+            reading: Some(reading),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// All lines of a process that has ended.
+    fn rest(&mut self) -> Vec<String> {
+        if let Some(reading) = self.reading.take() {
+            reading.join().unwrap();
+        }
+        self.lines()
+    }
+}
+
+impl Process {
+    pub(super) fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            stdout: Stream::of(child.stdout.take().unwrap()),
+            stderr: Stream::of(child.stderr.take().unwrap()),
+            child,
+        }
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn stdout(&self) -> Vec<String> {
+        self.stdout.lines()
+    }
+
+    /// What it said, if it has ended.
+    pub(super) fn ended(&mut self) -> Option<Output> {
+        let status = self.child.try_wait().unwrap()?;
+        Some(self.output(status))
+    }
+
+    /// Waits until it ends.
+    pub(super) fn wait(&mut self) -> Output {
+        let status = eventually("the process ends", || self.child.try_wait().unwrap());
+        self.output(status)
+    }
+
+    fn output(&mut self, status: ExitStatus) -> Output {
+        let text = |lines: Vec<String>| lines.iter().flat_map(|line| [line, "\n"]).collect();
+        Output {
+            // -1 stands for the end by a signal.
+            status: status.code().unwrap_or(-1),
+            stdout: text(self.stdout.rest()),
+            stderr: text(self.stderr.rest()),
+        }
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        // The shell's own `kill`: there may be no program of that name.
+        let script = format!("kill -{} {}", signal.name(), self.id());
+        let sent = Command::new("sh").args(["-c", &script]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// `kill -9`.
+    pub(super) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        let lines = [self.stdout.rest(), self.stderr.rest()].concat();
+        if std::thread::panicking() {
+            eprintln!("--- the process said:\n{}\n---", lines.join("\n"));
+            return;
+        }
+        for line in lines {
+            assert!(!NEVER.iter().any(|never| line.contains(never)), "{line}");
+        }
+    }
+}

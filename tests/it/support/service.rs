@@ -1,0 +1,197 @@
+//! The service, from its configuration to its end.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::binary::binary;
+use super::process::{Output, Process, Signal};
+use super::{Client, PASSWORD, eventually};
+
+/// What a process keeps of the environment of the tests: how to find programs, and where to write
+/// what coverage is measured from.
+const KEPT: [&str; 3] = ["PATH", "HOME", "LLVM_PROFILE_FILE"];
+
+/// How a process is started: its environment and its folder.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    variables: BTreeMap<String, String>,
+    folder: Arc<TempDir>,
+    /// Shell commands that run first, in the same process.
+    before: String,
+}
+
+impl Setup {
+    /// A service for tests, with a database of its own.
+    pub(crate) fn new() -> Self {
+        let setup = Self::empty();
+        let database = format!("sqlite://{}", setup.database().display());
+        setup
+            .with("HOST", "127.0.0.1")
+            .with("PORT", "0")
+            .with("APP_ENV", "test")
+            .with("LOG_FORMAT", "json")
+            .with("BCRYPT_COST", "4")
+            .with("ENABLE_RATE_LIMITING", "false")
+            .with("DATABASE_URL", &database)
+    }
+
+    /// Nothing is set but a folder to work in.
+    pub(crate) fn empty() -> Self {
+        let kept = KEPT.map(|name| Some((name.to_owned(), env::var(name).ok()?)));
+        Self {
+            variables: kept.into_iter().flatten().collect(),
+            folder: Arc::new(TempDir::new().unwrap()),
+            before: String::new(),
+        }
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Shell commands that run first, in the same process.
+    pub(crate) fn before(mut self, script: &str) -> Self {
+        script.clone_into(&mut self.before);
+        self
+    }
+
+    /// The working folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where `new` puts the database.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder().join("data/tasks.db")
+    }
+
+    /// Runs the binary to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.process(arguments).wait()
+    }
+
+    /// Starts the service and waits until it is ready.
+    pub(crate) fn start(&self) -> Service {
+        let service = self.start_listening();
+        let client = service.client();
+        eventually("the service is ready", || {
+            (client.get("/health/ready").status == 200).then_some(())
+        });
+        service
+    }
+
+    /// Starts the service and waits until it listens.
+    pub(crate) fn start_listening(&self) -> Service {
+        let mut process = self.process(&[]);
+        let address = eventually("the service listens", || {
+            if let Some(output) = process.ended() {
+                panic!("the service ended: {output:?}");
+            }
+            let lines = process.stdout();
+            let line = lines.iter().find(|line| line.contains("listening"))?;
+            // In the format for people it is `address=http://127.0.0.1:1234`.
+            let from = line.split("http://").nth(1)?;
+            let length = from.find(|c: char| !c.is_ascii_digit() && !".:".contains(c));
+            Some(from[..length.unwrap_or(from.len())].to_owned())
+        });
+        Service {
+            process,
+            address,
+            _folder: Arc::clone(&self.folder),
+        }
+    }
+
+    fn process(&self, arguments: &[&str]) -> Process {
+        let script = format!("{}\nexec \"$0\" \"$@\"", self.before);
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).arg(binary()).args(arguments);
+        command.current_dir(self.folder());
+        Process::start(command.env_clear().envs(&self.variables))
+    }
+}
+
+/// A running service. Dropped, it is killed.
+pub(crate) struct Service {
+    process: Process,
+    /// `127.0.0.1:1234`.
+    address: String,
+    _folder: Arc<TempDir>,
+}
+
+impl Service {
+    pub(crate) fn start() -> Self {
+        Setup::new().start()
+    }
+
+    /// `127.0.0.1:1234`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn port(&self) -> &str {
+        self.address.rsplit(':').next().unwrap()
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Somebody without a token.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.address)
+    }
+
+    /// Somebody with an account of that address, and what they got at registration.
+    pub(crate) fn register(&self, email: &str) -> (Client, Value) {
+        let body = json!({ "email": email, "password": PASSWORD, "full_name": "Ada Lovelace" });
+        let answer = self.client().post("/api/v1/auth/register", &body);
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let token = answer.body["access_token"].as_str().unwrap();
+        (self.client().with_token(token), answer.body)
+    }
+
+    /// Every line of the log so far.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let lines = self.process.stdout();
+        lines
+            .iter()
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect()
+    }
+
+    /// Waits for a line of the log with that message.
+    pub(crate) fn logged(&self, message: &str) -> Value {
+        eventually(message, || {
+            self.log()
+                .into_iter()
+                .find(|line| line["message"].as_str().is_some_and(|m| m.contains(message)))
+        })
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits until the process ends.
+    pub(crate) fn wait(mut self) -> Output {
+        self.process.wait()
+    }
+
+    /// Asks the process to end, and waits until it does.
+    pub(crate) fn stop(self, signal: Signal) -> Output {
+        self.signal(signal);
+        self.wait()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.process.kill();
+    }
+}
