@@ -56,7 +56,6 @@ impl Client {
     pub(super) fn new(address: &str) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            .max_redirects(0)
             .proxy(None)
             .timeout_global(Some(TIMEOUT));
         Self {

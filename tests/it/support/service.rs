@@ -169,9 +169,11 @@ impl Service {
     /// Waits for a line of the log with that message.
     pub(crate) fn logged(&self, message: &str) -> Value {
         eventually(message, || {
-            self.log()
-                .into_iter()
-                .find(|line| line["message"].as_str().is_some_and(|m| m.contains(message)))
+            self.log().into_iter().find(|line| {
+                line["message"]
+                    .as_str()
+                    .is_some_and(|m| m.contains(message))
+            })
         })
     }
 

@@ -1,0 +1,201 @@
+//! From the start to the end, and back again.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Mutex;
+use std::thread;
+
+use serde_json::json;
+
+use crate::support::{PASSWORD, Service, Setup, Signal, eventually, raw_connection, read_answer};
+
+#[test]
+fn data_and_tokens_survive_a_restart() {
+    let setup = Setup::new();
+    let service = setup.start();
+    let (client, grant) = service.register("ada@example.com");
+    let (path, task) = client.create_task("Write the report");
+    assert_eq!(service.stop(Signal::Terminate).status, 0);
+
+    let key = setup.database().with_file_name("jwt_secret_key");
+    for file in [&key, &setup.database()] {
+        let mode = fs::metadata(file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
+
+    let service = setup.start();
+    let client = service
+        .client()
+        .with_token(grant["access_token"].as_str().unwrap());
+    assert_eq!(client.get(&path).body, task);
+    assert_eq!(client.log_in("ada@example.com", PASSWORD).status, 200);
+    let refreshed = client.post(
+        "/api/v1/auth/refresh",
+        &json!({ "refresh_token": grant["refresh_token"] }),
+    );
+    assert_eq!(refreshed.status, 200, "{refreshed:?}");
+}
+
+#[test]
+fn a_signal_ends_the_service_with_success() {
+    for signal in [Signal::Terminate, Signal::Interrupt] {
+        let service = Service::start();
+        service.register("ada@example.com");
+        let output = service.stop(signal);
+        assert_eq!(output.status, 0, "{signal:?}: {output:?}");
+        assert_eq!(output.stderr, "");
+    }
+}
+
+#[test]
+fn a_request_in_flight_is_answered_before_the_end() {
+    let service = Service::start();
+    let address = service.address().to_owned();
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD, "full_name": "Ada" });
+    let body = body.to_string();
+
+    let mut stream = raw_connection(&address);
+    let head = format!(
+        "POST /api/v1/auth/register HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // That it asks for the body shows that it handles the request.
+    let mut interim = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut interim).unwrap();
+    assert!(interim.starts_with(b"HTTP/1.1 100 "));
+
+    service.signal(Signal::Terminate);
+    eventually("new connections are refused", || {
+        TcpStream::connect(&address).err()
+    });
+    stream.write_all(body.as_bytes()).unwrap();
+    let answer = read_answer(stream);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert!(answer.body.contains("access_token"));
+    assert_eq!(service.wait().status, 0);
+}
+
+#[test]
+fn every_acknowledged_write_survives_kill_9() {
+    const WRITERS: usize = 4;
+    const ENOUGH: usize = 100;
+
+    let setup = Setup::new();
+    let service = setup.start();
+    let (client, grant) = service.register("ada@example.com");
+    let acknowledged = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let client = client.clone();
+            let acknowledged = &acknowledged;
+            scope.spawn(move || {
+                let body = json!({ "title": format!("Task of writer {writer}") });
+                // Until the service is gone.
+                while let Ok(answer) = client.send("POST", "/api/v1/tasks", Some(&body)) {
+                    assert_eq!(answer.status, 201, "{answer:?}");
+                    let id = answer.body["id"].as_str().unwrap().to_owned();
+                    acknowledged.lock().unwrap().push(id);
+                }
+            });
+        }
+        eventually("there are many tasks", || {
+            (acknowledged.lock().unwrap().len() >= ENOUGH).then_some(())
+        });
+        service.kill();
+    });
+
+    let service = setup.start();
+    let client = service
+        .client()
+        .with_token(grant["access_token"].as_str().unwrap());
+    for id in acknowledged.into_inner().unwrap() {
+        let answer = client.get(&format!("/api/v1/tasks/{id}"));
+        assert_eq!(answer.status, 200, "{id}: {answer:?}");
+    }
+    client.create_task("And on it goes");
+}
+
+#[test]
+fn a_database_belongs_to_one_process() {
+    let setup = Setup::new();
+    let service = setup.start();
+    for arguments in [&["serve"][..], &["migrate"]] {
+        let output = setup.run(arguments);
+        assert_eq!(output.status, 1, "{output:?}");
+        let line = output.one_line();
+        assert!(
+            line.contains("tasks.db is in use by another process"),
+            "{line}"
+        );
+    }
+    assert_eq!(service.client().get("/health").status, 200);
+}
+
+#[test]
+fn a_taken_port_is_said() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let setup = Setup::new().with("PORT", &address.port().to_string());
+    let output = setup.run(&[]);
+    assert_eq!(output.status, 1, "{output:?}");
+    let line = output.one_line();
+    assert!(
+        line.contains(&format!("cannot listen on http://{address}")),
+        "{line}"
+    );
+    assert!(!setup.database().exists(), "the data is left alone");
+}
+
+#[test]
+fn an_unwritable_folder_is_said() {
+    let setup = Setup::new();
+    // Below a file there can be no folder, for root neither.
+    fs::write(setup.folder().join("file"), "").unwrap();
+    let database = format!("sqlite://{}/file/data/tasks.db", setup.folder().display());
+    let output = setup.with("DATABASE_URL", &database).run(&[]);
+    assert_eq!(output.status, 1, "{output:?}");
+    let line = output.one_line();
+    assert!(
+        line.contains("cannot write to") && line.contains("file/data"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_damaged_database_is_said_and_left_alone() {
+    let setup = Setup::new();
+    let damage: Vec<u8> = (0..8_192_u32).map(|n| (n * n / 7 % 251) as u8).collect();
+    fs::create_dir(setup.database().parent().unwrap()).unwrap();
+    fs::write(setup.database(), &damage).unwrap();
+    let output = setup.run(&[]);
+    assert_eq!(output.status, 1, "{output:?}");
+    let line = output.one_line();
+    assert!(
+        line.contains("tasks.db is not an SQLite database"),
+        "{line}"
+    );
+    assert!(fs::read(setup.database()).unwrap() == damage);
+}
+
+#[test]
+fn a_damaged_page_is_said_too() {
+    let setup = Setup::new();
+    let service = setup.start();
+    service.register("ada@example.com");
+    assert_eq!(service.stop(Signal::Terminate).status, 0);
+    // The header stays, so that it still looks like a database.
+    let mut bytes = fs::read(setup.database()).unwrap();
+    bytes[100..].fill(0xA5);
+    fs::write(setup.database(), bytes).unwrap();
+    let output = setup.run(&[]);
+    assert_eq!(output.status, 1, "{output:?}");
+    let line = output.one_line();
+    assert!(
+        line.contains("tasks.db") && line.contains("damaged"),
+        "{line}"
+    );
+}
