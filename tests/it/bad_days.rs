@@ -1,7 +1,7 @@
 //! Many callers at once, callers that misbehave, and a disk that is full.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,8 +9,7 @@ use std::thread;
 use serde_json::json;
 
 use crate::support::{
-    Answer, Client, PASSWORD, Service, Setup, Signal, at_once, eventually, raw_connection,
-    read_answer, send_raw,
+    Answer, Client, PASSWORD, Service, Setup, Signal, at_once, eventually, raw_connection, send_raw,
 };
 
 /// How many callers compete for what only one can get.

@@ -13,7 +13,7 @@ const README_URL: &str = "http://127.0.0.1:8000";
 const SEPARATOR: char = '\u{1e}';
 
 /// A block of the session: what is typed, and what is shown.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Step {
     script: String,
     shown: Vec<Shown>,
@@ -90,11 +90,11 @@ fn documents(text: &str) -> Vec<Value> {
 fn the_first_session_runs_as_printed() {
     let steps = session();
     let service = Setup::new().start();
-    let mut script = String::new();
-    for step in &steps {
-        script += &step.script;
-        script += &format!("printf '{SEPARATOR}'\n");
-    }
+    let separate = format!("printf '{SEPARATOR}'\n");
+    let script: String = steps
+        .iter()
+        .flat_map(|step| [step.script.as_str(), &separate])
+        .collect();
     assert!(script.contains(README_URL), "it names the service");
     let script = script.replace(README_URL, &format!("http://{}", service.address()));
 

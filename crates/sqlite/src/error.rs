@@ -22,7 +22,7 @@ impl Failure {
     /// The failure that a message of `SQLite`'s tells of. Diesel does not hand out `SQLite`'s result
     /// codes; the texts are those of `sqlite3_errstr`, which have not changed for many years.
     fn from_message(message: &str) -> Self {
-        const UNAVAILABLE: [&str; 8] = [
+        const UNAVAILABLE: [&str; 10] = [
             "database is locked",
             "database table is locked",
             "database or disk is full",
@@ -31,6 +31,9 @@ impl Failure {
             "unable to open database file",
             "out of memory",
             "locking protocol",
+            // Migrations are pending, as readiness says.
+            "no such table",
+            "no such column",
         ];
         const CORRUPT: [&str; 3] = [
             "file is not a database",
@@ -114,6 +117,7 @@ mod tests {
             "attempt to write a readonly database",
             "disk I/O error",
             "unable to open database file",
+            "no such table: tasks",
         ] {
             assert!(
                 matches!(Failure::from_message(message), Failure::Unavailable(_)),
@@ -127,7 +131,7 @@ mod tests {
             );
         }
         assert!(matches!(
-            Failure::from_message("no such table: tasks"),
+            Failure::from_message("near \"SELEC\": syntax error"),
             Failure::Other(_)
         ));
     }

@@ -8,8 +8,8 @@ mod service;
 use std::thread;
 use std::time::Duration;
 
-pub(crate) use client::{Answer, Client, RawAnswer, raw_connection, read_answer, send_raw};
-pub(crate) use process::{Output, Signal};
+pub(crate) use client::{Answer, Client, raw_connection, read_answer, send_raw};
+pub(crate) use process::Signal;
 pub(crate) use service::{Service, Setup};
 
 /// A password that keeps the rules. Every process is checked never to print it.

@@ -166,17 +166,6 @@ impl Service {
             .collect()
     }
 
-    /// Waits for a line of the log with that message.
-    pub(crate) fn logged(&self, message: &str) -> Value {
-        eventually(message, || {
-            self.log().into_iter().find(|line| {
-                line["message"]
-                    .as_str()
-                    .is_some_and(|m| m.contains(message))
-            })
-        })
-    }
-
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }

@@ -1,0 +1,15 @@
+//! Tests of the domain: the use cases over mocked ports, and the rules of its values.
+
+mod access;
+mod account;
+mod category;
+mod paging;
+mod task;
+mod values;
+
+use tasks_domain::store::StoreError;
+
+/// A store's failure.
+fn unavailable() -> StoreError {
+    StoreError::Unavailable("switched off by a test".into())
+}
