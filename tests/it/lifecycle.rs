@@ -39,10 +39,35 @@ fn data_and_tokens_survive_a_restart() {
 }
 
 #[test]
+fn a_key_can_be_rotated_without_logging_anybody_out() {
+    let [old, new] = ["o", "n"].map(|letter| letter.repeat(32));
+    let setup = Setup::new();
+    let service = setup.clone().with("JWT_SECRET_KEY", &old).start();
+    let (_, grant) = service.register("ada@example.com");
+    let token = grant["access_token"].as_str().unwrap();
+    service.stop(Signal::Terminate);
+
+    let setup = setup.with("JWT_SECRET_KEY", &new);
+    let service = setup.clone().with("JWT_SECRET_KEY_PREV", &old).start();
+    let client = service.client().with_token(token);
+    assert_eq!(client.get("/api/v1/users/me").status, 200);
+    service.stop(Signal::Terminate);
+
+    let service = setup.start();
+    let client = service.client().with_token(token);
+    assert!(
+        client
+            .get("/api/v1/users/me")
+            .is_refusal(401, "token_invalid")
+    );
+}
+
+#[test]
 fn a_signal_ends_the_service_with_success() {
     for signal in [Signal::Terminate, Signal::Interrupt] {
         let service = Service::start();
-        service.register("ada@example.com");
+        // An idle connection holds nothing up.
+        let (_client, _) = service.register("ada@example.com");
         let output = service.stop(signal);
         assert_eq!(output.status, 0, "{signal:?}: {output:?}");
         assert_eq!(output.stderr, "");

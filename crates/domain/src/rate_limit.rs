@@ -14,7 +14,7 @@ use crate::store::StoreError;
 pub enum RateLimitKey {
     /// A signed-in user's, whatever the address.
     User(Id<User>),
-    /// An address's, without a valid token. An IPv6 address stands for its /64 network.
+    /// An address's, without a valid token. Of IPv6 the caller gives the /64 network.
     Address(IpAddr),
 }
 

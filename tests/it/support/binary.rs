@@ -8,14 +8,16 @@ use std::sync::LazyLock;
 
 use cargo_metadata::Message;
 
-/// Names a binary that is built already.
+/// Names a binary that is built already, by a path from the root of the workspace.
 const BINARY_VARIABLE: &str = "TASK_API_BIN";
 
 /// The binary: the one that is named, or the one that cargo builds, once for each test process.
 /// Processes that build at the same time wait for each other at cargo's own lock.
 pub(super) fn binary() -> &'static Path {
-    static BINARY: LazyLock<PathBuf> =
-        LazyLock::new(|| env::var_os(BINARY_VARIABLE).map_or_else(build, PathBuf::from));
+    static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        env::var_os(BINARY_VARIABLE).map_or_else(build, |path| root.join(path))
+    });
     &BINARY
 }
 

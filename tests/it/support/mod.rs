@@ -12,14 +12,15 @@ pub(crate) use client::{Answer, Client, raw_connection, read_answer, send_raw};
 pub(crate) use process::Signal;
 pub(crate) use service::{Service, Setup};
 
-/// A password that keeps the rules. Every process is checked never to print it.
-pub(crate) const PASSWORD: &str = "Correct-Horse-7!";
+/// A password that keeps the rules. Every process is checked never to print it, so it is not the
+/// one of the examples in the documentation.
+pub(crate) const PASSWORD: &str = "Patient-Donkey-8!";
 
 /// How often something is looked at that will happen soon.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// So often, some 30 s, it is looked at: far longer than anything here takes, also where a slow
-/// machine does other work.
-const POLLS: usize = 3_000;
+/// So often, some 20 s, it is looked at: far longer than anything here takes, also where a slow
+/// machine does other work, and less than the 30 s after which the service gives up draining.
+const POLLS: usize = 2_000;
 
 /// Looks until there is something to see, and fails if there never is.
 pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

@@ -5,6 +5,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use serde_json::Value;
+
 use super::{PASSWORD, eventually};
 
 /// What no process may ever print, whatever happens.
@@ -35,6 +37,14 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// Every line of the log.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let lines = self.stdout.lines();
+        lines
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect()
+    }
+
     /// The one line of a failure.
     pub(crate) fn one_line(&self) -> &str {
         let lines: Vec<&str> = self.stderr.lines().collect();

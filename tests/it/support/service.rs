@@ -157,15 +157,6 @@ impl Service {
         (self.client().with_token(token), answer.body)
     }
 
-    /// Every line of the log so far.
-    pub(crate) fn log(&self) -> Vec<Value> {
-        let lines = self.process.stdout();
-        lines
-            .iter()
-            .map(|line| serde_json::from_str(line).expect(line))
-            .collect()
-    }
-
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }

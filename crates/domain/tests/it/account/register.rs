@@ -67,13 +67,13 @@ async fn it_stores_an_account_that_is_not_active_and_signs_its_user_in() {
 
     // Of the tokens the store gets the digests only.
     let [mail] = mailer.sent().try_into().unwrap();
-    let mailed = tokens.digest(mail.token.expose_secret());
-    assert_eq!(account.verification.digest, mailed);
+    let digest = tokens.digest(mail.token.expose_secret());
+    assert_eq!(account.verification.digest, digest);
     let a_day_later = noon().plus(Duration::from_hours(24));
     assert_eq!(account.verification.expires_at, a_day_later);
     let refresh_token = account.session.refresh_token;
-    let granted = tokens.digest(grant.refresh_token.expose_secret());
-    assert_eq!(refresh_token.digest, granted);
+    let digest = tokens.digest(grant.refresh_token.expose_secret());
+    assert_eq!(refresh_token.digest, digest);
     assert_eq!(refresh_token.created_at, noon());
     let end = noon().plus(POLICY.refresh_token_ttl);
     assert_eq!(refresh_token.expires_at, end);

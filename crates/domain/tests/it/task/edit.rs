@@ -57,39 +57,34 @@ fn taking(mut ports: Ports, task: &Task, content: TaskContent) -> Ports {
     ports
 }
 
+/// A patch, and the content that it makes of another.
+type Case = (EditTask, fn(&mut TaskContent));
+
 #[tokio::test]
 async fn any_subset_of_the_five_fields_is_changed_and_the_rest_stays() {
     let caller = build::user().build();
     let task = overdue(&caller);
-    let due = just_after(noon());
-    let before = &task.content;
     let all = EditTask {
         title: Some(build::title("Another")),
         description: Patch::Set(build::description("At length")),
         status: Some(TaskStatus::InProgress),
         priority: Some(Priority::Low),
-        due_date: Patch::Set(due),
+        due_date: Patch::Set(just_after(noon())),
         ..nothing()
     };
-    let cases = [
+    let (title, description) = (all.title.clone(), all.description.clone());
+    let (status, priority, due_date) = (all.status, all.priority, all.due_date);
+    let cases: [Case; 8] = [
+        (EditTask { title, ..nothing() }, |content| {
+            content.title = build::title("Another");
+        }),
         (
             EditTask {
-                title: all.title.clone(),
+                description,
                 ..nothing()
             },
-            TaskContent {
-                title: build::title("Another"),
-                ..before.clone()
-            },
-        ),
-        (
-            EditTask {
-                description: all.description.clone(),
-                ..nothing()
-            },
-            TaskContent {
-                description: Some(build::description("At length")),
-                ..before.clone()
+            |content| {
+                content.description = Some(build::description("At length"));
             },
         ),
         (
@@ -97,39 +92,35 @@ async fn any_subset_of_the_five_fields_is_changed_and_the_rest_stays() {
                 description: Patch::Clear,
                 ..nothing()
             },
-            TaskContent {
-                description: None,
-                ..before.clone()
+            |content| {
+                content.description = None;
             },
         ),
         (
             EditTask {
-                status: all.status,
+                status,
                 ..nothing()
             },
-            TaskContent {
-                status: TaskStatus::InProgress,
-                ..before.clone()
+            |content| {
+                content.status = TaskStatus::InProgress;
             },
         ),
         (
             EditTask {
-                priority: all.priority,
+                priority,
                 ..nothing()
             },
-            TaskContent {
-                priority: Priority::Low,
-                ..before.clone()
+            |content| {
+                content.priority = Priority::Low;
             },
         ),
         (
             EditTask {
-                due_date: all.due_date,
+                due_date,
                 ..nothing()
             },
-            TaskContent {
-                due_date: Some(due),
-                ..before.clone()
+            |content| {
+                content.due_date = Some(just_after(noon()));
             },
         ),
         (
@@ -137,23 +128,23 @@ async fn any_subset_of_the_five_fields_is_changed_and_the_rest_stays() {
                 due_date: Patch::Clear,
                 ..nothing()
             },
-            TaskContent {
-                due_date: None,
-                ..before.clone()
+            |content| {
+                content.due_date = None;
             },
         ),
-        (
-            all,
-            TaskContent {
+        (all, |content| {
+            *content = TaskContent {
                 title: build::title("Another"),
                 description: Some(build::description("At length")),
                 status: TaskStatus::InProgress,
                 priority: Priority::Low,
-                due_date: Some(due),
-            },
-        ),
+                due_date: Some(just_after(noon())),
+            };
+        }),
     ];
-    for (command, content) in cases {
+    for (command, change) in cases {
+        let mut content = task.content.clone();
+        change(&mut content);
         let ports = taking(Ports::finding(Some(&task)), &task, content.clone());
         let edited = ports
             .service()

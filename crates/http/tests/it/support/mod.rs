@@ -61,6 +61,7 @@ pub(crate) struct Setup {
     pub(crate) limiter: Option<Arc<dyn RateLimiter>>,
     /// Redis, if there is one.
     pub(crate) redis: Option<Arc<dyn HealthProbe>>,
+    pub(crate) cache: FakeSignedInCache,
 }
 
 type Served = LocalBoxFuture<'static, HttpResponse>;
@@ -97,6 +98,7 @@ impl World {
             },
             limiter: None,
             redis: None,
+            cache: FakeSignedInCache::default(),
         };
         change(&mut setup);
         let clock = FrozenClock::at_noon();
@@ -112,7 +114,7 @@ impl World {
                 AccountPorts {
                     users: shared_store.clone(),
                     sessions: shared_store.clone(),
-                    cache: Arc::new(FakeSignedInCache::default()),
+                    cache: Arc::new(setup.cache),
                     hasher: Arc::new(hasher.clone()),
                     issuer: Arc::new(FakeIssuer),
                     tokens: Arc::new(FakeTokens::default()),

@@ -452,6 +452,11 @@ pub async fn unassigning_what_is_not_assigned_is_told(stores: &impl Stores) {
     assert!(unassign(stores, &task, &assigned).await);
     assert!(!unassign(stores, &task, &assigned).await);
 
+    let erased = category(stores, build::category(&owner)).await;
+    assign(stores, &task, &erased).await;
+    assert!(stores.categories().delete(erased.id).await.unwrap());
+    assert!(!unassign(stores, &task, &erased).await);
+
     let deleted = self::task(stores, build::task(&owner)).await;
     assign(stores, &deleted, &assigned).await;
     assert!(delete(stores, &deleted).await);
