@@ -17,12 +17,12 @@ const CALLERS: usize = 20;
 /// The largest body, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-fn count(answers: &[Answer], fits: impl Fn(&Answer) -> bool) -> usize {
-    answers.iter().filter(|answer| fits(answer)).count()
-}
-
-fn statuses(answers: &[Answer]) -> Vec<u16> {
-    answers.iter().map(|answer| answer.status).collect()
+/// Checks that exactly so many answers fit.
+#[track_caller]
+fn exactly(expected: usize, answers: &[Answer], fits: impl Fn(&Answer) -> bool) {
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    let fitting = answers.iter().filter(|answer| fits(answer)).count();
+    assert_eq!(fitting, expected, "{statuses:?}");
 }
 
 /// The answer to somebody who tries again as long as too many passwords wait to be hashed.
@@ -41,21 +41,11 @@ fn of_many_patches_with_one_version_one_succeeds() {
         let change = json!({ "version": 1, "title": format!("Title of caller {caller}") });
         client.patch(&path, &change)
     });
-    assert_eq!(
-        count(&answers, |answer| answer.status == 200),
-        1,
-        "{:?}",
-        statuses(&answers)
-    );
+    exactly(1, &answers, |answer| answer.status == 200);
     let is_conflict = |answer: &Answer| {
         answer.is_refusal(409, "version_conflict") && answer.body["current_version"] == 2
     };
-    assert_eq!(
-        count(&answers, is_conflict),
-        CALLERS - 1,
-        "{:?}",
-        statuses(&answers)
-    );
+    exactly(CALLERS - 1, &answers, is_conflict);
     let winner = answers.iter().find(|answer| answer.status == 200).unwrap();
     assert_eq!(client.get(&path).body, winner.body);
 }
@@ -66,19 +56,9 @@ fn of_many_refreshes_with_one_token_one_succeeds() {
     let (client, grant) = service.register("ada@example.com");
     let refresh = |token| client.post("/api/v1/auth/refresh", &json!({ "refresh_token": token }));
     let answers = at_once(CALLERS, |_| refresh(&grant["refresh_token"]));
-    assert_eq!(
-        count(&answers, |answer| answer.status == 200),
-        1,
-        "{:?}",
-        statuses(&answers)
-    );
+    exactly(1, &answers, |answer| answer.status == 200);
     let is_refused = |answer: &Answer| answer.is_refusal(401, "refresh_token_invalid");
-    assert_eq!(
-        count(&answers, is_refused),
-        CALLERS - 1,
-        "{:?}",
-        statuses(&answers)
-    );
+    exactly(CALLERS - 1, &answers, is_refused);
     // So soon it is a second tab, not a thief: the session goes on.
     let winner = answers.iter().find(|answer| answer.status == 200).unwrap();
     assert_eq!(refresh(&winner.body["refresh_token"]).status, 200);
@@ -98,19 +78,9 @@ fn of_many_registrations_of_one_address_one_succeeds() {
         let body = json!({ "email": email, "password": PASSWORD, "full_name": "Ada" });
         patiently(|| client.post("/api/v1/auth/register", &body))
     });
-    assert_eq!(
-        count(&answers, |answer| answer.status == 201),
-        1,
-        "{:?}",
-        statuses(&answers)
-    );
+    exactly(1, &answers, |answer| answer.status == 201);
     let is_taken = |answer: &Answer| answer.is_refusal(409, "email_taken");
-    assert_eq!(
-        count(&answers, is_taken),
-        CALLERS - 1,
-        "{:?}",
-        statuses(&answers)
-    );
+    exactly(CALLERS - 1, &answers, is_taken);
 }
 
 #[test]
@@ -121,18 +91,13 @@ fn of_many_wrong_passwords_each_counts() {
         patiently(|| client.log_in("ada@example.com", "Wrong-Horse-7!"))
     });
     let is_wrong = |answer: &Answer| answer.is_refusal(401, "invalid_credentials");
-    assert_eq!(count(&answers, is_wrong), 4, "{:?}", statuses(&answers));
+    exactly(4, &answers, is_wrong);
     let is_locked = |answer: &Answer| {
         answer.is_refusal(403, "account_locked")
             && answer.body["locked_until"].is_string()
             && answer.header("retry-after").parse::<u32>().is_ok()
     };
-    assert_eq!(
-        count(&answers, is_locked),
-        CALLERS - 4,
-        "{:?}",
-        statuses(&answers)
-    );
+    exactly(CALLERS - 4, &answers, is_locked);
     let right = client.log_in("ada@example.com", PASSWORD);
     assert!(is_locked(&right), "{right:?}");
     // A lock refuses logins only.
@@ -218,8 +183,8 @@ fn a_login_burst_leaves_other_requests_alone() {
         answers
     });
     let is_fine = |answer: &Answer| answer.status == 200 || answer.is_unavailable();
-    assert_eq!(count(&answers, is_fine), LOGINS, "{:?}", statuses(&answers));
-    assert!(count(&answers, |answer| answer.status == 200) > 0);
+    exactly(LOGINS, &answers, is_fine);
+    assert!(answers.iter().any(|answer| answer.status == 200));
     // Nobody was locked out by having been refused.
     let logged_in = patiently(|| client.log_in("ada@example.com", PASSWORD));
     assert_eq!(logged_in.status, 200, "{logged_in:?}");

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 use std::{hint, io, thread};
 
 use async_trait::async_trait;
@@ -43,10 +44,26 @@ impl BcryptHasher {
     /// The costs that are taken. bcrypt knows none below; above, one hash takes seconds.
     pub const COSTS: RangeInclusive<u32> = 4..=15;
 
-    /// How many may wait unless said otherwise: enough for a burst, and few enough that the last of
-    /// them is served in time. At the usual cost a hash takes about a fifth of a second, so even
-    /// one thread is through in some 3.5 s, and every request is to be answered within 5 s.
-    pub const DEFAULT_QUEUE: usize = 16;
+    /// How long the last in the queue should wait at most: every request is to be answered within
+    /// 5 s, and a password is not all that there is to do.
+    const MAX_WAIT: Duration = Duration::from_millis(3_500);
+
+    /// What one of the 2^cost rounds of a hash takes, about, on a core of the year 2026.
+    const ROUND: Duration = Duration::from_micros(50);
+
+    /// However quick a hash is, so many may wait at most.
+    const MAX_QUEUE: usize = 1_024;
+
+    /// How many may wait unless said otherwise: as many as are served in time, 17 for each thread
+    /// at the usual cost of 12.
+    pub fn default_queue(cost: u32, threads: NonZeroUsize) -> usize {
+        let hash = Self::ROUND.saturating_mul(1_u32.checked_shl(cost).unwrap_or(u32::MAX));
+        let by_one_thread = Self::MAX_WAIT.as_micros() / hash.as_micros().max(1);
+        usize::try_from(by_one_thread)
+            .unwrap_or(Self::MAX_QUEUE)
+            .saturating_mul(threads.get())
+            .clamp(1, Self::MAX_QUEUE)
+    }
 
     /// How many threads hash unless said otherwise: one core is left for everybody who is not
     /// logging in.
@@ -215,6 +232,15 @@ mod tests {
 
     fn hasher(queue: usize) -> BcryptHasher {
         BcryptHasher::new(4, ONE, queue).unwrap()
+    }
+
+    #[test]
+    fn as_many_may_wait_as_are_served_in_time() {
+        let two = NonZeroUsize::new(2).unwrap();
+        assert_eq!(BcryptHasher::default_queue(12, ONE), 17);
+        assert_eq!(BcryptHasher::default_queue(12, two), 34);
+        assert_eq!(BcryptHasher::default_queue(15, ONE), 2);
+        assert_eq!(BcryptHasher::default_queue(4, two), BcryptHasher::MAX_QUEUE);
     }
 
     #[derive(Debug, PartialEq)]

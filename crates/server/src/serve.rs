@@ -101,10 +101,11 @@ fn services(config: &Config, store: &SqliteStore, address: &str) -> Result<Servi
     let store = Arc::new(store.clone());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids: Arc<dyn IdGenerator> = Arc::new(UuidV7Ids);
+    let hashing_threads = BcryptHasher::default_threads();
     let hasher = BcryptHasher::new(
         config.bcrypt_cost,
-        BcryptHasher::default_threads(),
-        BcryptHasher::DEFAULT_QUEUE,
+        hashing_threads,
+        BcryptHasher::default_queue(config.bcrypt_cost, hashing_threads),
     )
     .map_err(|error| Failure::new("cannot hash passwords", &error))?;
     let issuer = JwtIssuer::new(

@@ -91,10 +91,12 @@ impl Observed {
 
     /// The one line that a request leaves, and what went wrong, if something did.
     fn log(&self, status: StatusCode, caller: Option<CallerId>, problem: Option<&Problem>) {
-        if let Some(source) = problem.and_then(Problem::source)
-            && status.is_server_error()
-        {
-            tracing::error!(error = %chain(source), "request failed");
+        if let Some(source) = problem.and_then(Problem::source) {
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                tracing::warn!(error = %chain(source), "request refused for now");
+            } else if status.is_server_error() {
+                tracing::error!(error = %chain(source), "request failed");
+            }
         }
         let micros = u32::try_from(self.started.elapsed().as_micros()).unwrap_or(u32::MAX);
         let duration_ms = f64::from(micros) / 1_000.0;

@@ -29,7 +29,10 @@ fn with_body(scene: &Scene) -> impl Iterator<Item = Operation> {
 /// A JSON object of exactly so many bytes, good for making a task.
 fn task_of_size(size: usize) -> String {
     let empty = r#"{"title":"Buy milk","x":""}"#;
-    empty.replace(r#""x":"""#, &format!(r#""x":"{}""#, "x".repeat(size - empty.len())))
+    empty.replace(
+        r#""x":"""#,
+        &format!(r#""x":"{}""#, "x".repeat(size - empty.len())),
+    )
 }
 
 #[actix_web::test]
@@ -89,7 +92,12 @@ async fn only_a_patch_takes_a_merge_patch() {
         let body = operation.body.as_ref().unwrap().to_string();
         let call = operation.by(&scene.ada);
         let answer = call.body("application/merge-patch+json", body).await;
-        assert_eq!(answer.status, if is_patch { 200 } else { 415 }, "{}", operation.id);
+        assert_eq!(
+            answer.status,
+            if is_patch { 200 } else { 415 },
+            "{}",
+            operation.id
+        );
     }
 }
 
@@ -114,8 +122,12 @@ async fn a_body_has_at_most_64_kib() {
 async fn a_body_that_is_announced_too_large_is_not_awaited() {
     let ada = ada().await;
     let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
-    let never = Payload::Stream { payload: stream::pending().boxed_local() };
-    let call = call.stream(never).header("content-length", (MAX_BODY + 1).to_string());
+    let never = Payload::Stream {
+        payload: stream::pending().boxed_local(),
+    };
+    let call = call
+        .stream(never)
+        .header("content-length", (MAX_BODY + 1).to_string());
     call.await.assert_problem(413, "payload_too_large");
 }
 
@@ -129,7 +141,9 @@ async fn a_body_that_comes_in_pieces_is_put_together_and_counted() {
             .chunks(1000)
             .map(|piece| Ok(Bytes::copy_from_slice(piece)))
             .collect();
-        let payload = Payload::Stream { payload: stream::iter(pieces).boxed_local() };
+        let payload = Payload::Stream {
+            payload: stream::iter(pieces).boxed_local(),
+        };
         let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
         assert_eq!(call.stream(payload).await.status, status);
     }
@@ -142,9 +156,13 @@ async fn a_body_that_breaks_off_is_malformed() {
         Ok(Bytes::from_static(br#"{"title":"Buy"#)),
         Err(PayloadError::Incomplete(None)),
     ]);
-    let payload = Payload::Stream { payload: broken.boxed_local() };
+    let payload = Payload::Stream {
+        payload: broken.boxed_local(),
+    };
     let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
-    call.stream(payload).await.assert_problem(400, "malformed_json");
+    call.stream(payload)
+        .await
+        .assert_problem(400, "malformed_json");
 }
 
 #[actix_web::test]
@@ -153,9 +171,13 @@ async fn a_body_that_does_not_come_is_answered_within_5_s() {
     tokio::time::pause();
     let begun = tokio::time::Instant::now();
     let slow = stream::once(ready(Ok(Bytes::from_static(b"{")))).chain(stream::pending());
-    let payload = Payload::Stream { payload: slow.boxed_local() };
+    let payload = Payload::Stream {
+        payload: slow.boxed_local(),
+    };
     let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
-    call.stream(payload).await.assert_problem(400, "malformed_json");
+    call.stream(payload)
+        .await
+        .assert_problem(400, "malformed_json");
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
@@ -203,7 +225,9 @@ async fn a_body_must_be_one_json_object() {
 async fn white_space_around_the_object_is_json() {
     let ada = ada().await;
     let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
-    call.raw(" \t\r\n{ \"title\" : \"Buy milk\" } \n").await.expect(201);
+    call.raw(" \t\r\n{ \"title\" : \"Buy milk\" } \n")
+        .await
+        .expect(201);
 }
 
 #[actix_web::test]
@@ -261,7 +285,9 @@ async fn a_known_member_that_stands_twice_makes_the_body_malformed() {
         call.raw(body).await.assert_problem(400, "malformed_json");
     }
     let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
-    call.raw(r#"{"x":1,"title":"Buy milk","x":2}"#).await.expect(201);
+    call.raw(r#"{"x":1,"title":"Buy milk","x":2}"#)
+        .await
+        .expect(201);
 }
 
 #[actix_web::test]
@@ -270,30 +296,21 @@ async fn a_member_of_a_wrong_type_is_named_with_all_others() {
     let deep = "[".repeat(20_000) + &"]".repeat(20_000);
     for operation in with_body(&scene) {
         let members = known_members(operation.id);
-        for wrong in ["true", "[]", "{}", "[\"x\"]", deep.as_str()] {
+        let expected: Vec<_> = members.iter().map(|name| (*name, "type")).collect();
+        for wrong in ["true", "[]", "{}", "[\"x\"]", deep.as_str(), "7", "-1e400"] {
+            let is_number = wrong.ends_with(|c: char| c.is_ascii_digit());
             let body: Vec<_> = members
                 .iter()
-                .map(|name| format!("\"{name}\":{wrong}"))
+                // Only a version is a number, and never a string.
+                .map(|name| match *name {
+                    "version" if is_number => "\"version\":\"1\"".to_owned(),
+                    name => format!("\"{name}\":{wrong}"),
+                })
                 .collect();
-            let call = operation.by(&scene.ada).raw(format!("{{{}}}", body.join(",")));
-            let expected: Vec<_> = members.iter().map(|name| (*name, "type")).collect();
+            let call = operation
+                .by(&scene.ada)
+                .raw(format!("{{{}}}", body.join(",")));
             call.await.assert_invalid(&expected);
-        }
-        // Only a version is a number, and never a string.
-        for (wrong, is_right_for_version) in [("7", true), ("\"7\"", false)] {
-            for name in members {
-                if (*name == "version") == is_right_for_version {
-                    continue;
-                }
-                if *name != "version" && wrong.starts_with('"') {
-                    continue;
-                }
-                let call = operation.by(&scene.ada).raw(format!("{{\"{name}\":{wrong}}}"));
-                let answer = call.await;
-                let errors = answer.json["errors"].as_array().unwrap();
-                let is_named = |error: &Value| error["field"] == *name && error["code"] == "type";
-                assert!(errors.iter().any(is_named), "{name}: {}", answer.text);
-            }
         }
     }
 }
@@ -305,7 +322,14 @@ fn known_members(operation: &str) -> &'static [&'static str] {
         "refresh" | "logout" => &["refresh_token"],
         "update_me" => &["full_name"],
         "create_task" => &["title", "description", "due_date", "priority"],
-        "update_task" => &["version", "title", "description", "due_date", "priority", "status"],
+        "update_task" => &[
+            "version",
+            "title",
+            "description",
+            "due_date",
+            "priority",
+            "status",
+        ],
         "create_category" | "update_category" => &["name", "color"],
         other => panic!("say here which members `{other}` knows"),
     }
@@ -327,7 +351,10 @@ async fn every_required_member_is_named_if_it_is_absent_or_null() {
         let expected: Vec<_> = required.iter().map(|name| (*name, "required")).collect();
         let absent = operation.by(&scene.ada).raw("{}").await;
         absent.assert_invalid(&expected);
-        let null: Value = required.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
+        let null: Value = required
+            .iter()
+            .map(|name| ((*name).to_owned(), Value::Null))
+            .collect();
         let null = operation.by(&scene.ada).json(&null).await;
         null.assert_invalid(&expected);
     }
@@ -336,7 +363,8 @@ async fn every_required_member_is_named_if_it_is_absent_or_null() {
 #[actix_web::test]
 async fn null_is_the_same_as_absence_in_a_post() {
     let ada = ada().await;
-    let body = json!({ "title": "Buy milk", "description": null, "due_date": null, "priority": null });
+    let body =
+        json!({ "title": "Buy milk", "description": null, "due_date": null, "priority": null });
     let task = ada.task(&body).await;
     assert_eq!(task["description"], Value::Null);
     assert_eq!(task["due_date"], Value::Null);
@@ -350,13 +378,25 @@ async fn null_is_the_same_as_absence_in_a_post() {
 async fn null_is_refused_in_a_patch_where_nothing_can_be_cleared() {
     let scene = Scene::new().await;
     let body = json!({ "version": 1, "title": null, "status": null, "priority": null });
-    let answer = scene.operation("update_task").by(&scene.ada).json(&body).await;
+    let answer = scene
+        .operation("update_task")
+        .by(&scene.ada)
+        .json(&body)
+        .await;
     answer.assert_invalid(&[("title", "null"), ("status", "null"), ("priority", "null")]);
     let body = json!({ "name": null, "color": null });
-    let answer = scene.operation("update_category").by(&scene.ada).json(&body).await;
+    let answer = scene
+        .operation("update_category")
+        .by(&scene.ada)
+        .json(&body)
+        .await;
     answer.assert_invalid(&[("name", "null"), ("color", "null")]);
     let body = json!({ "full_name": null });
-    let answer = scene.operation("update_me").by(&scene.ada).json(&body).await;
+    let answer = scene
+        .operation("update_me")
+        .by(&scene.ada)
+        .json(&body)
+        .await;
     answer.assert_invalid(&[("full_name", "null")]);
 }
 
@@ -411,8 +451,13 @@ async fn half_of_a_surrogate_pair_is_no_text() {
             }
         }
     }
-    let call = scene.ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
-    let task = call.raw(r#"{"title":"Buy \ud83e\udd5b"}"#).await.expect(201);
+    let call = scene
+        .ada
+        .call(actix_web::http::Method::POST, "/api/v1/tasks");
+    let task = call
+        .raw(r#"{"title":"Buy \ud83e\udd5b"}"#)
+        .await
+        .expect(201);
     assert_eq!(task["title"], "Buy 🥛");
 }
 
@@ -425,7 +470,6 @@ async fn a_version_is_a_whole_number_from_1() {
         "-0",
         "-1",
         "1.5",
-        "0.9999999999999999999",
         "1e400",
         "-1e400",
         "1e-400",
@@ -433,18 +477,24 @@ async fn a_version_is_a_whole_number_from_1() {
         "9223372036854775808",
         "9007199254740993.0",
     ] {
-        let call = update.by(&scene.ada).raw(format!("{{\"version\":{wrong}}}"));
-        let answer = call.await;
-        if wrong != "0.9999999999999999999" {
-            answer.assert_invalid(&[("version", "range")]);
-        }
+        let call = update
+            .by(&scene.ada)
+            .raw(format!("{{\"version\":{wrong}}}"));
+        call.await.assert_invalid(&[("version", "range")]);
     }
     // JSON knows one kind of number.
     for right in ["1", "1.0", "1e0", "10e-1", "0.1e1"] {
-        update.by(&scene.ada).raw(format!("{{\"version\":{right}}}")).await.expect(200);
+        update
+            .by(&scene.ada)
+            .raw(format!("{{\"version\":{right}}}"))
+            .await
+            .expect(200);
     }
     for other in ["9223372036854775807", "2.0", "9007199254740991.0"] {
-        let answer = update.by(&scene.ada).raw(format!("{{\"version\":{other}}}")).await;
+        let answer = update
+            .by(&scene.ada)
+            .raw(format!("{{\"version\":{other}}}"))
+            .await;
         answer.assert_problem(409, "version_conflict");
     }
 }
@@ -464,8 +514,16 @@ async fn no_body_is_the_services_fault() {
     let member = (0..20_usize, value);
     let object = prop::collection::vec(member, 0..6).prop_map(|members| {
         const NAMES: [&str; 10] = [
-            "title", "description", "due_date", "priority", "status", "version", "name", "color",
-            "email", "full_name",
+            "title",
+            "description",
+            "due_date",
+            "priority",
+            "status",
+            "version",
+            "name",
+            "color",
+            "email",
+            "full_name",
         ];
         let members: Vec<_> = members
             .into_iter()

@@ -18,7 +18,10 @@ fn preflight(world: &World, origin: &str, method: &str) -> Call {
         .call(Method::OPTIONS, "/api/v1/tasks")
         .header("origin", origin)
         .header("access-control-request-method", method)
-        .header("access-control-request-headers", "authorization,content-type,x-request-id")
+        .header(
+            "access-control-request-headers",
+            "authorization,content-type,x-request-id",
+        )
 }
 
 async fn titles(user: &User) -> usize {
@@ -34,12 +37,30 @@ async fn an_allowed_origin_may_read_the_answer() {
     let answer = call.header("origin", ALLOWED).await;
     assert_eq!(answer.status, 201);
     assert_eq!(answer.header("access-control-allow-origin"), Some(ALLOWED));
-    let exposed = answer.header("access-control-expose-headers").unwrap().to_lowercase();
-    for name in ["x-request-id", "retry-after", "location", "ratelimit", "ratelimit-policy"] {
-        assert!(exposed.split(", ").any(|it| it.trim() == name), "{name}: {exposed}");
+    let exposed = answer
+        .header("access-control-expose-headers")
+        .unwrap()
+        .to_lowercase();
+    for name in [
+        "x-request-id",
+        "retry-after",
+        "location",
+        "ratelimit",
+        "ratelimit-policy",
+    ] {
+        assert!(
+            exposed.split(", ").any(|it| it.trim() == name),
+            "{name}: {exposed}"
+        );
     }
     assert_eq!(answer.header("access-control-allow-credentials"), None);
-    assert!(answer.header("vary").unwrap().to_lowercase().contains("origin"));
+    assert!(
+        answer
+            .header("vary")
+            .unwrap()
+            .to_lowercase()
+            .contains("origin")
+    );
 }
 
 #[actix_web::test]
@@ -57,12 +78,22 @@ async fn an_allowed_origin_may_read_every_refusal() {
         assert_eq!(answer.status, status);
         assert_eq!(answer.header("access-control-allow-origin"), Some(ALLOWED));
     }
-    for (fault, status) in [(Fault::Unavailable, 503), (Fault::Corrupt, 500), (Fault::Panic, 500)] {
+    for (fault, status) in [
+        (Fault::Unavailable, 503),
+        (Fault::Corrupt, 500),
+        (Fault::Panic, 500),
+    ] {
         world.store.fail(fault);
         let answer = ada.get("/api/v1/tasks").header("origin", ALLOWED).await;
         assert_eq!(answer.status, status);
         assert_eq!(answer.header("access-control-allow-origin"), Some(ALLOWED));
-        assert!(answer.header("vary").unwrap().to_lowercase().contains("origin"));
+        assert!(
+            answer
+                .header("vary")
+                .unwrap()
+                .to_lowercase()
+                .contains("origin")
+        );
     }
 }
 
@@ -70,8 +101,10 @@ async fn an_allowed_origin_may_read_every_refusal() {
 async fn an_allowed_origin_may_read_that_it_has_called_too_often() {
     let world = World::with(|setup| {
         setup.settings.cors_origins = vec![ALLOWED.to_owned()];
-        setup.settings.rate_limits =
-            Some(RateLimits { user: per_minute(1), anonymous: per_minute(1) });
+        setup.settings.rate_limits = Some(RateLimits {
+            user: per_minute(1),
+            anonymous: per_minute(1),
+        });
     })
     .await;
     world.get("/api/v1/tasks").await;
@@ -95,7 +128,10 @@ async fn a_preflight_is_answered_without_a_token() {
         assert_eq!(answer.header("access-control-allow-origin"), Some(ALLOWED));
         let methods = answer.header("access-control-allow-methods").unwrap();
         assert!(methods.contains(method), "{methods}");
-        let headers = answer.header("access-control-allow-headers").unwrap().to_lowercase();
+        let headers = answer
+            .header("access-control-allow-headers")
+            .unwrap()
+            .to_lowercase();
         for name in ["authorization", "content-type", "x-request-id"] {
             assert!(headers.contains(name), "{headers}");
         }
@@ -118,10 +154,18 @@ async fn a_foreign_origin_is_refused_and_its_request_not_carried_out() {
         let call = ada.post("/api/v1/tasks", &json!({ "title": "Buy milk" }));
         let answer = call.header("origin", origin).await;
         answer.assert_problem(403, "forbidden");
-        assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            None,
+            "{origin}"
+        );
         let answer = preflight(&world, origin, "POST").await;
         answer.assert_problem(403, "forbidden");
-        assert_eq!(answer.header("access-control-allow-origin"), None, "{origin}");
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            None,
+            "{origin}"
+        );
     }
     assert_eq!(titles(&ada).await, 0);
 }
@@ -130,7 +174,10 @@ async fn a_foreign_origin_is_refused_and_its_request_not_carried_out() {
 async fn a_foreign_origin_may_not_read_a_failure_either() {
     let world = world().await;
     world.store.fail(Fault::Panic);
-    let answer = world.log_in("ada@example.com", "x").header("origin", FOREIGN).await;
+    let answer = world
+        .log_in("ada@example.com", "x")
+        .header("origin", FOREIGN)
+        .await;
     answer.assert_problem(403, "forbidden");
     assert_eq!(answer.header("access-control-allow-origin"), None);
 }
@@ -141,7 +188,9 @@ async fn the_services_own_pages_may_call() {
     let ada = world.register("ada@example.com").await;
     for origin in ["http://localhost:8000", "https://localhost:8000"] {
         let call = ada.post("/api/v1/tasks", &json!({ "title": "Buy milk" }));
-        let call = call.header("host", "localhost:8000").header("origin", origin);
+        let call = call
+            .header("host", "localhost:8000")
+            .header("origin", origin);
         assert_eq!(call.await.status, 201);
     }
     let call = ada.get("/api/v1/tasks").header("host", "localhost:8000");

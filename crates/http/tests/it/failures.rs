@@ -46,14 +46,22 @@ async fn a_refusal_that_needs_no_store_comes_without_it() {
     none.assert_problem(401, "token_missing");
     let bad = scene.world.get("/api/v1/tasks").bearer("bad").await;
     bad.assert_problem(401, "token_invalid");
-    scene.world.get("/api/v1/nothing").await.assert_problem(404, "not_found");
+    scene
+        .world
+        .get("/api/v1/nothing")
+        .await
+        .assert_problem(404, "not_found");
 }
 
 #[actix_web::test]
 async fn a_store_that_is_back_is_used_again() {
     let scene = scene().await;
     scene.world.store.fail(Fault::Unavailable);
-    scene.ada.get("/api/v1/tasks").await.assert_problem(503, "unavailable");
+    scene
+        .ada
+        .get("/api/v1/tasks")
+        .await
+        .assert_problem(503, "unavailable");
     scene.world.store.fail(None);
     scene.ada.get("/api/v1/tasks").await.expect(200);
 }
@@ -104,10 +112,14 @@ async fn a_limiter_that_panics_is_500_and_one_that_hangs_503() {
     let world = World::with(|setup| setup.limiter = Some(shared)).await;
     let ada = world.register("ada@example.com").await;
     limiter.fail(Fault::Panic);
-    ada.get("/api/v1/tasks").await.assert_problem(500, "internal_error");
+    ada.get("/api/v1/tasks")
+        .await
+        .assert_problem(500, "internal_error");
     tokio::time::pause();
     limiter.fail(Fault::Hang);
-    ada.get("/api/v1/tasks").await.assert_problem(503, "unavailable");
+    ada.get("/api/v1/tasks")
+        .await
+        .assert_problem(503, "unavailable");
     limiter.fail(None);
     ada.get("/api/v1/tasks").await.expect(200);
 }
@@ -135,7 +147,10 @@ async fn too_many_passwords_at_once_are_503() {
     world.refresh(&ada.refresh_token).await.expect(200);
     // What was not compared was not counted.
     for _ in 0..10 {
-        world.log_in("ada@example.com", "wrong").await.assert_problem(503, "unavailable");
+        world
+            .log_in("ada@example.com", "wrong")
+            .await
+            .assert_problem(503, "unavailable");
     }
     world.hasher.overload(false);
     world.log_in("ada@example.com", PASSWORD).await.expect(200);

@@ -33,18 +33,32 @@ async fn all_is_well() {
 async fn without_redis_its_check_reads_disabled() {
     let world = World::new().await;
     let health = world.get("/health").await.expect(200);
-    assert_eq!(health["checks"], json!({ "database": "ok", "redis": "disabled" }));
+    assert_eq!(
+        health["checks"],
+        json!({ "database": "ok", "redis": "disabled" })
+    );
     world.store.fail(Fault::Unavailable);
     let health = world.get("/health").await.expect(503);
-    assert_eq!(health["checks"], json!({ "database": "error", "redis": "disabled" }));
+    assert_eq!(
+        health["checks"],
+        json!({ "database": "error", "redis": "disabled" })
+    );
 }
 
 #[actix_web::test]
 async fn a_failing_check_degrades_the_service_and_is_named() {
     let (world, redis) = with_redis().await;
     for (database, cache, expected) in [
-        (Some(Fault::Unavailable), None, json!({ "database": "error", "redis": "ok" })),
-        (None, Some(Fault::Unavailable), json!({ "database": "ok", "redis": "error" })),
+        (
+            Some(Fault::Unavailable),
+            None,
+            json!({ "database": "error", "redis": "ok" }),
+        ),
+        (
+            None,
+            Some(Fault::Unavailable),
+            json!({ "database": "ok", "redis": "error" }),
+        ),
         (
             Some(Fault::Corrupt),
             Some(Fault::Other),
@@ -70,7 +84,10 @@ async fn checks_that_do_not_answer_fail_side_by_side_within_2_s() {
     tokio::time::pause();
     let begun = tokio::time::Instant::now();
     let health = world.get("/health").await.expect(503);
-    assert_eq!(health["checks"], json!({ "database": "error", "redis": "error" }));
+    assert_eq!(
+        health["checks"],
+        json!({ "database": "error", "redis": "error" })
+    );
     assert!(begun.elapsed() < Duration::from_millis(2_100));
 }
 
@@ -120,7 +137,11 @@ async fn it_is_not_ready_while_migrations_are_pending_or_unknown() {
     world.store.store.set_schema(SchemaState::Behind(1));
     assert!(reason(&world).await.contains("1 migration is pending"));
     world.store.store.set_schema(SchemaState::Ahead(2));
-    assert!(reason(&world).await.contains("2 migrations that this version does not know"));
+    assert!(
+        reason(&world)
+            .await
+            .contains("2 migrations that this version does not know")
+    );
     world.store.store.set_schema(SchemaState::Current);
     world.get("/health/ready").await.expect(200);
 }

@@ -31,18 +31,27 @@ async fn a_user_has_100_requests_a_minute_whatever_the_address() {
     for n in 0..100_u8 {
         let answer = ada.get("/api/v1/users/me").from(peer(n)).await;
         assert_eq!(answer.status, 200);
-        assert_eq!(answer.header("ratelimit-policy"), Some("\"user\";q=100;w=60"));
+        assert_eq!(
+            answer.header("ratelimit-policy"),
+            Some("\"user\";q=100;w=60")
+        );
         let left = format!("\"user\";r={};t=60", 99 - n);
         assert_eq!(answer.header("ratelimit"), Some(left.as_str()));
     }
     let answer = ada.get("/api/v1/users/me").from(peer(200)).await;
     answer.assert_problem(429, "rate_limited");
     assert_eq!(answer.header("retry-after"), Some("60"));
-    assert_eq!(answer.header("ratelimit-policy"), Some("\"user\";q=100;w=60"));
+    assert_eq!(
+        answer.header("ratelimit-policy"),
+        Some("\"user\";q=100;w=60")
+    );
     assert_eq!(answer.header("ratelimit"), Some("\"user\";r=0;t=60"));
     // Somebody else at the same address is somebody else.
     let bob = world.register("bob@example.com").await;
-    bob.get("/api/v1/users/me").from(peer(200)).await.expect(200);
+    bob.get("/api/v1/users/me")
+        .from(peer(200))
+        .await
+        .expect(200);
 }
 
 #[actix_web::test]
@@ -57,7 +66,10 @@ async fn an_address_without_a_valid_token_has_20() {
         };
         let answer = call.from(peer(1)).await;
         assert_eq!(answer.status, 401);
-        assert_eq!(answer.header("ratelimit-policy"), Some("\"anonymous\";q=20;w=60"));
+        assert_eq!(
+            answer.header("ratelimit-policy"),
+            Some("\"anonymous\";q=20;w=60")
+        );
         let left = format!("\"anonymous\";r={};t=60", 19 - n);
         assert_eq!(answer.header("ratelimit"), Some(left.as_str()));
     }
@@ -92,7 +104,10 @@ async fn the_window_slides_and_retry_after_is_rounded_up() {
 async fn every_limited_answer_tells_the_limit() {
     let scene = Scene::new().await;
     for operation in scene.operations() {
-        for answer in [operation.anonymous(&scene.world).await, operation.by(&scene.ada).await] {
+        for answer in [
+            operation.anonymous(&scene.world).await,
+            operation.by(&scene.ada).await,
+        ] {
             let is_told = answer.header("ratelimit").is_some();
             assert_eq!(is_told, operation.is_api(), "{}", operation.id);
             assert_eq!(answer.header("ratelimit-policy").is_some(), is_told);
@@ -110,11 +125,16 @@ async fn every_limited_answer_tells_the_limit() {
 #[actix_web::test]
 async fn health_documentation_and_unknown_paths_are_not_limited() {
     let world = World::with(|setup| {
-        setup.settings.rate_limits =
-            Some(RateLimits { user: per_minute(1), anonymous: per_minute(1) });
+        setup.settings.rate_limits = Some(RateLimits {
+            user: per_minute(1),
+            anonymous: per_minute(1),
+        });
     })
     .await;
-    world.get("/api/v1/tasks").await.assert_problem(401, "token_missing");
+    world
+        .get("/api/v1/tasks")
+        .await
+        .assert_problem(401, "token_missing");
     for (path, status) in [
         ("/health", 200),
         ("/health/live", 200),
@@ -133,21 +153,32 @@ async fn health_documentation_and_unknown_paths_are_not_limited() {
     }
     let wrong = world.call(Method::PUT, "/api/v1/tasks").await;
     wrong.assert_problem(405, "method_not_allowed");
-    world.get("/api/v1/tasks").await.assert_problem(429, "rate_limited");
+    world
+        .get("/api/v1/tasks")
+        .await
+        .assert_problem(429, "rate_limited");
 }
 
 #[actix_web::test]
 async fn unknown_paths_use_nothing_up() {
     let world = World::with(|setup| {
-        setup.settings.rate_limits =
-            Some(RateLimits { user: per_minute(1), anonymous: per_minute(1) });
+        setup.settings.rate_limits = Some(RateLimits {
+            user: per_minute(1),
+            anonymous: per_minute(1),
+        });
     })
     .await;
     for _ in 0..3 {
-        world.get("/api/v1/nothing").await.assert_problem(404, "not_found");
+        world
+            .get("/api/v1/nothing")
+            .await
+            .assert_problem(404, "not_found");
         world.get("/health").await.expect(200);
     }
-    world.get("/api/v1/tasks").await.assert_problem(401, "token_missing");
+    world
+        .get("/api/v1/tasks")
+        .await
+        .assert_problem(401, "token_missing");
 }
 
 #[actix_web::test]
@@ -160,7 +191,10 @@ async fn the_limit_can_be_switched_off() {
         assert_eq!(answer.header("ratelimit"), None);
     }
     for _ in 0..30 {
-        world.get("/api/v1/users/me").await.assert_problem(401, "token_missing");
+        world
+            .get("/api/v1/users/me")
+            .await
+            .assert_problem(401, "token_missing");
     }
 }
 
@@ -183,8 +217,10 @@ async fn a_limiter_that_does_not_answer_keeps_nobody_out() {
 async fn behind_a_proxy() -> World {
     World::with(|setup| {
         setup.settings.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
-        setup.settings.rate_limits =
-            Some(RateLimits { user: per_minute(1), anonymous: per_minute(1) });
+        setup.settings.rate_limits = Some(RateLimits {
+            user: per_minute(1),
+            anonymous: per_minute(1),
+        });
     })
     .await
 }
@@ -200,9 +236,15 @@ async fn a_trusted_proxy_says_whom_it_speaks_for() {
     assert_eq!(status("x-forwarded-for", "198.51.100.1").await, 429);
     assert_eq!(status("x-forwarded-for", "198.51.100.2").await, 401);
     // What the client itself wrote stands to the left, and is not believed.
-    assert_eq!(status("x-forwarded-for", "198.51.100.9, 198.51.100.2").await, 429);
+    assert_eq!(
+        status("x-forwarded-for", "198.51.100.9, 198.51.100.2").await,
+        429
+    );
     assert_eq!(status("forwarded", "for=198.51.100.3").await, 401);
-    assert_eq!(status("forwarded", "for=198.51.100.3;proto=https").await, 429);
+    assert_eq!(
+        status("forwarded", "for=198.51.100.3;proto=https").await,
+        429
+    );
 }
 
 #[actix_web::test]
@@ -221,7 +263,11 @@ async fn ipv6_is_counted_by_the_64_network() {
 async fn nobody_else_is_believed() {
     let world = behind_a_proxy().await;
     let status = async |client: &'static str| {
-        world.get("/api/v1/tasks").header("x-forwarded-for", client).await.status
+        world
+            .get("/api/v1/tasks")
+            .header("x-forwarded-for", client)
+            .await
+            .status
     };
     assert_eq!(status("198.51.100.1").await, 401);
     assert_eq!(status("198.51.100.2").await, 429);

@@ -11,13 +11,18 @@ const TOO_LARGE: usize = 64 * 1024 + 1;
 
 /// A request without a token, of a wrong media type, too large, and malformed.
 fn all_wrong(world: &World, method: Method, path: &str) -> Call {
-    world.call(method, path).body("text/plain", "x".repeat(TOO_LARGE))
+    world
+        .call(method, path)
+        .body("text/plain", "x".repeat(TOO_LARGE))
 }
 
 /// A world with a limit of one request, which is used up.
 async fn exhausted() -> (World, User) {
     let world = World::with(|setup| {
-        setup.settings.rate_limits = Some(RateLimits { user: per_minute(1), anonymous: per_minute(1) });
+        setup.settings.rate_limits = Some(RateLimits {
+            user: per_minute(1),
+            anonymous: per_minute(1),
+        });
     })
     .await;
     let user = world.register("ada@example.com").await;
@@ -46,7 +51,9 @@ async fn the_limit_comes_before_the_token() {
     let answer = all_wrong(&world, Method::POST, "/api/v1/auth/login").await;
     answer.assert_problem(429, "rate_limited");
     // A session that has ended is known only after the limit.
-    ada.get("/api/v1/users/me").await.assert_problem(429, "rate_limited");
+    ada.get("/api/v1/users/me")
+        .await
+        .assert_problem(429, "rate_limited");
 }
 
 #[actix_web::test]
@@ -70,8 +77,14 @@ async fn the_token_comes_before_the_body_and_the_path_id() {
 #[actix_web::test]
 async fn the_media_type_comes_before_the_size() {
     let scene = Scene::new().await;
-    for operation in scene.operations().into_iter().filter(|it| it.body.is_some()) {
-        let call = operation.by(&scene.ada).body("text/plain", "x".repeat(TOO_LARGE));
+    for operation in scene
+        .operations()
+        .into_iter()
+        .filter(|it| it.body.is_some())
+    {
+        let call = operation
+            .by(&scene.ada)
+            .body("text/plain", "x".repeat(TOO_LARGE));
         call.await.assert_problem(415, "unsupported_media_type");
     }
     let call = scene.ada.call(Method::PATCH, "/api/v1/tasks/x");
@@ -95,19 +108,39 @@ async fn the_content_comes_before_403_404_and_409() {
     let path = format!("/api/v1/tasks/{}", scene.task);
     let bad = json!({ "version": 0 });
     // Not verified; somebody else's; not there.
-    eve.patch(&path, &bad).await.assert_invalid(&[("version", "range")]);
-    scene.bob.patch(&path, &bad).await.assert_invalid(&[("version", "range")]);
+    eve.patch(&path, &bad)
+        .await
+        .assert_invalid(&[("version", "range")]);
+    scene
+        .bob
+        .patch(&path, &bad)
+        .await
+        .assert_invalid(&[("version", "range")]);
     let nowhere = format!("/api/v1/tasks/{NOBODYS}");
-    scene.ada.patch(&nowhere, &bad).await.assert_invalid(&[("version", "range")]);
-    eve.get("/api/v1/tasks/x").await.assert_invalid(&[("id", "format")]);
-    eve.get("/api/v1/tasks?page=0").await.assert_invalid(&[("page", "range")]);
-    eve.post("/api/v1/tasks", &json!({})).await.assert_invalid(&[("title", "required")]);
+    scene
+        .ada
+        .patch(&nowhere, &bad)
+        .await
+        .assert_invalid(&[("version", "range")]);
+    eve.get("/api/v1/tasks/x")
+        .await
+        .assert_invalid(&[("id", "format")]);
+    eve.get("/api/v1/tasks?page=0")
+        .await
+        .assert_invalid(&[("page", "range")]);
+    eve.post("/api/v1/tasks", &json!({}))
+        .await
+        .assert_invalid(&[("title", "required")]);
     eve.post("/api/v1/categories", &json!({}))
         .await
         .assert_invalid(&[("name", "required")]);
     // A version that is not the task's, and a due date in the past.
     let stale = json!({ "version": 9, "due_date": "2000-01-01T00:00:00Z" });
-    scene.ada.patch(&path, &stale).await.assert_invalid(&[("due_date", "past")]);
+    scene
+        .ada
+        .patch(&path, &stale)
+        .await
+        .assert_invalid(&[("due_date", "past")]);
     // A taken address, and a bad name.
     let body = json!({ "email": "ada@example.com", "password": "x", "full_name": "" });
     let answer = scene.world.post("/api/v1/auth/register", &body).await;
@@ -122,7 +155,9 @@ async fn not_verified_comes_before_404_and_409() {
         format!("/api/v1/tasks/{NOBODYS}"),
         format!("/api/v1/categories/{NOBODYS}"),
     ] {
-        eve.get(&path).await.assert_problem(403, "email_not_verified");
+        eve.get(&path)
+            .await
+            .assert_problem(403, "email_not_verified");
     }
 }
 
@@ -131,9 +166,17 @@ async fn whose_it_is_comes_before_404_of_another_and_409() {
     let scene = Scene::new().await;
     let path = format!("/api/v1/tasks/{}", scene.task);
     let stale = json!({ "version": 9, "title": "Another title" });
-    scene.bob.patch(&path, &stale).await.assert_problem(403, "forbidden");
+    scene
+        .bob
+        .patch(&path, &stale)
+        .await
+        .assert_problem(403, "forbidden");
     let nowhere = format!("/api/v1/tasks/{NOBODYS}");
-    scene.ada.patch(&nowhere, &stale).await.assert_problem(404, "not_found");
+    scene
+        .ada
+        .patch(&nowhere, &stale)
+        .await
+        .assert_problem(404, "not_found");
     // Somebody else's task, and a category that is not there.
     let assign = format!("{path}/categories/{NOBODYS}");
     let answer = scene.bob.call(Method::POST, &assign).await;

@@ -112,9 +112,11 @@ async fn a_path_id_that_is_no_uuid_is_400_and_named() {
             "..",
         ] {
             let mut broken = operation.clone();
-            broken.path = names.iter().fold(operation.template.to_owned(), |path, name| {
-                path.replace(&format!("{{{name}}}"), bad)
-            });
+            broken.path = names
+                .iter()
+                .fold(operation.template.to_owned(), |path, name| {
+                    path.replace(&format!("{{{name}}}"), bad)
+                });
             let answer = broken.by(&scene.ada).await;
             answer.assert_invalid(&expected);
         }
@@ -141,7 +143,11 @@ async fn path_and_body_are_judged_together() {
     let scene = Scene::new().await;
     let body = json!({ "title": "x" });
     let answer = scene.ada.patch("/api/v1/tasks/x", &body).await;
-    answer.assert_invalid(&[("id", "format"), ("version", "required"), ("title", "length")]);
+    answer.assert_invalid(&[
+        ("id", "format"),
+        ("version", "required"),
+        ("title", "length"),
+    ]);
 }
 
 #[actix_web::test]

@@ -14,7 +14,12 @@ fn of_every_fate(scene: &Scene) -> Vec<(u16, Call)> {
         (200, world.get("/health/live")),
         (200, world.get("/docs")),
         (200, scene.ada.get("/api/v1/tasks")),
-        (201, scene.ada.post("/api/v1/tasks", &json!({ "title": "Buy milk" }))),
+        (
+            201,
+            scene
+                .ada
+                .post("/api/v1/tasks", &json!({ "title": "Buy milk" })),
+        ),
         (204, world.log_out("unknown")),
         (307, world.get("/")),
         (400, scene.ada.post("/api/v1/tasks", &json!({}))),
@@ -23,7 +28,12 @@ fn of_every_fate(scene: &Scene) -> Vec<(u16, Call)> {
         (404, world.get("/nothing")),
         (404, world.get("/api/v1/nothing")),
         (405, world.call(Method::PUT, "/api/v1/tasks")),
-        (415, world.post("/api/v1/auth/login", &json!({})).body("text/plain", "")),
+        (
+            415,
+            world
+                .post("/api/v1/auth/login", &json!({}))
+                .body("text/plain", ""),
+        ),
     ]
 }
 
@@ -45,7 +55,9 @@ async fn any_other_request_id_is_replaced_by_a_new_uuid() {
     let world = World::new().await;
     let too_long = "x".repeat(129);
     let mut seen = HashSet::new();
-    for id in ["", " ", "a b", "a/b", "é", "a\tb", "a;b", "\u{7f}x", &too_long] {
+    for id in [
+        "", " ", "a b", "a/b", "é", "a\tb", "a;b", "\u{7f}x", &too_long,
+    ] {
         if id.contains('\u{7f}') {
             continue; // no header value at all
         }
@@ -68,7 +80,10 @@ async fn the_api_is_never_cached_and_the_pages_may_be() {
 }
 
 const SECURITY_HEADERS: [(&str, &str); 4] = [
-    ("strict-transport-security", "max-age=63072000; includeSubDomains"),
+    (
+        "strict-transport-security",
+        "max-age=63072000; includeSubDomains",
+    ),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("referrer-policy", "strict-origin-when-cross-origin"),
@@ -110,7 +125,11 @@ async fn elsewhere_no_answer_does() {
     let scene = Scene::new().await;
     for (_, call) in of_every_fate(&scene) {
         let answer = call.await;
-        assert!(security_headers(&answer).iter().all(|(_, value)| value.is_none()));
+        assert!(
+            security_headers(&answer)
+                .iter()
+                .all(|(_, value)| value.is_none())
+        );
     }
 }
 

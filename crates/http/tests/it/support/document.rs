@@ -39,16 +39,22 @@ pub(crate) fn resolve(value: &'static Value) -> &'static Value {
 
 fn matches(template: &str, path: &str) -> bool {
     let mut segments = path.split('/');
-    let fits = template
-        .split('/')
-        .all(|part| segments.next().is_some_and(|it| part.starts_with('{') || part == it));
+    let fits = template.split('/').all(|part| {
+        segments
+            .next()
+            .is_some_and(|it| part.starts_with('{') || part == it)
+    });
     fits && segments.next().is_none()
 }
 
 /// An answer of a documented operation is one that the document tells.
 #[track_caller]
 pub(crate) fn check(method: &Method, path: &str, answer: &Answer) {
-    let asked = if method == Method::HEAD { &Method::GET } else { method };
+    let asked = if method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
     let Some((_, _, operation)) = operations()
         .filter(|(template, known, _)| known == asked && matches(template, path))
         // `/users/me` before `/users/{id}`.
@@ -61,12 +67,25 @@ pub(crate) fn check(method: &Method, path: &str, answer: &Answer) {
         return;
     }
     let told = &operation["responses"][answer.status.to_string()];
-    assert!(told.is_object(), "{method} {path} {} is not documented", answer.status);
-    for name in ["retry-after", "www-authenticate", "location", "ratelimit", "ratelimit-policy"] {
+    assert!(
+        told.is_object(),
+        "{method} {path} {} is not documented",
+        answer.status
+    );
+    for name in [
+        "retry-after",
+        "www-authenticate",
+        "location",
+        "ratelimit",
+        "ratelimit-policy",
+    ] {
         let headers = told["headers"].as_object();
         let is_told =
             headers.is_some_and(|told| told.keys().any(|key| key.eq_ignore_ascii_case(name)));
-        assert!(answer.header(name).is_none() || is_told, "{method} {path}: {name}");
+        assert!(
+            answer.header(name).is_none() || is_told,
+            "{method} {path}: {name}"
+        );
     }
     let Some(content) = told.get("content") else {
         assert_eq!(answer.text, "", "{method} {path}: a body is not documented");
@@ -105,7 +124,10 @@ pub(crate) fn conforms(schema: &'static Value, value: &Value, at: &str) {
     };
     assert!(types.contains(&of_type), "{at}: {value} is no {types:?}");
     if let Some(allowed) = schema["enum"].as_array() {
-        assert!(allowed.contains(value), "{at}: {value} is none of {allowed:?}");
+        assert!(
+            allowed.contains(value),
+            "{at}: {value} is none of {allowed:?}"
+        );
     }
     match value {
         Value::Object(members) => {
@@ -126,20 +148,35 @@ pub(crate) fn conforms(schema: &'static Value, value: &Value, at: &str) {
         }
         Value::String(text) => {
             let length = text.chars().count() as u64;
-            assert!(schema["minLength"].as_u64().is_none_or(|min| min <= length), "{at}: {text}");
-            assert!(schema["maxLength"].as_u64().is_none_or(|max| length <= max), "{at}: {text}");
+            assert!(
+                schema["minLength"].as_u64().is_none_or(|min| min <= length),
+                "{at}: {text}"
+            );
+            assert!(
+                schema["maxLength"].as_u64().is_none_or(|max| length <= max),
+                "{at}: {text}"
+            );
             match schema["format"].as_str() {
                 Some("uuid") => assert!(Uuid::try_parse(text).is_ok(), "{at}: {text}"),
                 Some("date-time") => {
-                    assert!(OffsetDateTime::parse(text, &Rfc3339).is_ok(), "{at}: {text}");
+                    assert!(
+                        OffsetDateTime::parse(text, &Rfc3339).is_ok(),
+                        "{at}: {text}"
+                    );
                 }
                 _ => {}
             }
         }
         Value::Number(number) => {
             let number = number.as_i64().unwrap();
-            assert!(schema["minimum"].as_i64().is_none_or(|min| min <= number), "{at}: {number}");
-            assert!(schema["maximum"].as_i64().is_none_or(|max| number <= max), "{at}: {number}");
+            assert!(
+                schema["minimum"].as_i64().is_none_or(|min| min <= number),
+                "{at}: {number}"
+            );
+            assert!(
+                schema["maximum"].as_i64().is_none_or(|max| number <= max),
+                "{at}: {number}"
+            );
         }
         Value::Null | Value::Bool(_) => {}
     }

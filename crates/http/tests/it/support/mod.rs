@@ -32,7 +32,7 @@ use tasks_testkit::fakes::{
 };
 use tasks_testkit::ids::SequentialIds;
 
-pub(crate) use answer::Answer;
+pub(crate) use answer::{Answer, CODES};
 pub(crate) use call::Call;
 pub(crate) use scene::{Operation, Scene};
 pub(crate) use store::{DRIVER_MESSAGE, Fault, FaultyStore};
@@ -73,7 +73,6 @@ pub(crate) struct World {
     pub(crate) store: FaultyStore,
     pub(crate) hasher: FakeHasher,
     pub(crate) mailer: RecordingMailer,
-    pub(crate) limiter: FakeRateLimiter,
     pub(crate) api: Data<Api>,
     serve: Rc<dyn Fn(TestRequest, Option<Payload>) -> Served>,
 }
@@ -105,7 +104,6 @@ impl World {
         let store = FaultyStore::default();
         let hasher = FakeHasher::default();
         let mailer = RecordingMailer::default();
-        let limiter = FakeRateLimiter::new(clock.clone());
         let shared_store = Arc::new(store.clone());
         let shared_clock = Arc::new(clock.clone());
         let ids = Arc::new(SequentialIds::new(1));
@@ -140,7 +138,7 @@ impl World {
             ),
             limiter: setup
                 .limiter
-                .unwrap_or_else(|| Arc::new(limiter.clone())),
+                .unwrap_or_else(|| Arc::new(FakeRateLimiter::new(clock.clone()))),
             health: Health {
                 database: shared_store.clone(),
                 schema: shared_store,
@@ -170,7 +168,6 @@ impl World {
             store,
             hasher,
             mailer,
-            limiter,
             api,
             serve: Rc::new(serve),
         }
