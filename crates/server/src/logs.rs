@@ -31,8 +31,9 @@ const TIMESTAMP: &[BorrowedFormatItem<'_>] =
 const TIME_OF_DAY: &[BorrowedFormatItem<'_>] =
     format_description!("[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// What plain `info` stands for: the framework's own lines about its threads would bury ours.
-const QUIET_INFO: &str = "info,actix_server=warn";
+/// What plain `info` stands for: without the framework's own lines about its threads, which would
+/// bury ours, and without an error for whatever a stranger sends that is not HTTP.
+const QUIET_INFO: &str = "info,actix_server=warn,actix_http::h1=off";
 
 /// The names that each line begins with. A field of one of these names is not repeated.
 const HEAD: [&str; 4] = ["timestamp", "level", "target", "message"];

@@ -22,15 +22,28 @@ pub(crate) enum Direction {
 
 /// Does it, and says what was done, a line for each migration.
 pub(crate) fn migrate(config: &Config, direction: Direction) -> Result<String, Failure> {
+    if direction == Direction::Status {
+        return SqliteStore::migration_status(&config.database)
+            .map(|states| list(&states))
+            .map_err(|error| failure(config, &error));
+    }
     let store = SqliteStore::open(&config.database, SqliteOptions::default())
         .map_err(|error| Failure::new("cannot open the database", &error))?;
-    let done = match direction {
-        Direction::Up => store.migrate_up().map(|names| report("applied", names)),
-        Direction::Down => store.migrate_down().map(|name| report("reverted", name)),
-        Direction::Status => store.migration_status().map(|states| list(&states)),
+    let done = if direction == Direction::Down {
+        store.migrate_down().map(|name| report("reverted", name))
+    } else {
+        store.migrate_up().map(|names| report("applied", names))
     };
     store.close();
-    done.map_err(|error: MigrationError| Failure::new("cannot migrate", &error))
+    done.map_err(|error| failure(config, &error))
+}
+
+/// Names the database that an error is about.
+pub(crate) fn failure(config: &Config, error: &MigrationError) -> Failure {
+    Failure::new(
+        &format!("cannot migrate the database {}", config.database.display()),
+        error,
+    )
 }
 
 fn report<T: Display>(what: &str, names: impl IntoIterator<Item = T>) -> String {

@@ -21,7 +21,7 @@ use url::Url;
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::{logs, secret_key, shutdown};
+use crate::{logs, migrate, secret_key, shutdown};
 
 /// Serves until a signal comes and every request in flight is answered.
 pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
@@ -89,7 +89,7 @@ fn open(config: &Config) -> Result<SqliteStore, Failure> {
     if config.run_migrations {
         let applied = store
             .migrate_up()
-            .map_err(|error| Failure::new("cannot migrate the database", &error))?;
+            .map_err(|error| migrate::failure(config, &error))?;
         for migration in applied {
             info!(migration, "migrated");
         }
@@ -154,10 +154,20 @@ fn signing_key(config: &Config) -> Result<SecretString, Failure> {
 }
 
 fn settings(config: &Config) -> Settings {
+    // A proxy may say another Host than the one that pages of the service's own site come from.
+    let own_origin = config
+        .public_url
+        .as_ref()
+        .map(|url| url.origin().ascii_serialization());
     Settings {
         production: config.production(),
         verified_only: config.verified_only,
-        cors_origins: config.cors_origins.clone(),
+        cors_origins: config
+            .cors_origins
+            .iter()
+            .cloned()
+            .chain(own_origin)
+            .collect(),
         rate_limits: config.rate_limits,
         trusted_proxies: config.trusted_proxies.clone(),
     }

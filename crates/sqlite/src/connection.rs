@@ -185,6 +185,26 @@ impl DatabaseFile {
     }
 }
 
+/// A connection that only reads, without the lock, for looking at a database that another process
+/// may have open. Of a missing file it sees an empty database, and makes none.
+pub(crate) fn inspect(path: &Path) -> Result<SqliteConnection, Failure> {
+    let url = match path.canonicalize() {
+        Ok(path) => {
+            let path = path
+                .to_string_lossy()
+                .replace('%', "%25")
+                .replace('?', "%3F")
+                .replace('#', "%23");
+            format!("file:{path}?mode=ro")
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => ":memory:".to_owned(),
+        Err(error) => return Err(Failure::Unavailable(format!("{}: {error}", path.display()))),
+    };
+    let mut connection = SqliteConnection::establish(&url)?;
+    connection.batch_execute(&format!("PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}"))?;
+    Ok(connection)
+}
+
 /// Opens a file for writing without changing it; a new one is nobody else's to read, since it
 /// holds or guards password hashes. `SQLite` gives the files beside it the same mode.
 fn open_private(path: &Path) -> io::Result<File> {

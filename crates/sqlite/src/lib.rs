@@ -132,10 +132,10 @@ impl SqliteStore {
         migrations::down(&mut self.connect()?)
     }
 
-    /// Every migration that the program or the database has, oldest first. Blocks: for the time
-    /// before serving.
-    pub fn migration_status(&self) -> Result<Vec<MigrationState>, MigrationError> {
-        migrations::status(&mut self.connect()?)
+    /// Every migration that the program or a database has, oldest first. Only reads, whoever has
+    /// the database open; a missing one has none. Blocks: not for the time of serving.
+    pub fn migration_status(path: &Path) -> Result<Vec<MigrationState>, MigrationError> {
+        migrations::status(&mut connection::inspect(path)?)
     }
 
     /// Waits until every queued write is committed, then closes the database, which moves the

@@ -27,8 +27,9 @@ impl AccountService {
             return Ok(caller.clone());
         };
         let now = self.ports.clock.now();
-        let renamed = self.ports.users.rename(caller.id, full_name, now).await?;
+        let renamed = self.ports.users.rename(caller.id, full_name, now).await;
+        // Also after a failure, which does not tell whether the name was stored.
         self.ports.cache.invalidate(caller.id).await;
-        renamed.ok_or(UpdateProfileError::NoAccount)
+        renamed?.ok_or(UpdateProfileError::NoAccount)
     }
 }

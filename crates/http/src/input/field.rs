@@ -215,10 +215,10 @@ impl FieldType for Version {
 
 /// JSON knows one kind of number: `2.0` and `2e0` are 2.
 fn whole_float(raw: &str) -> Result<i64, ()> {
-    /// Up to here every whole number has a float of its own.
-    const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+    /// Below it every whole number has a float of its own; it is the next one's, too.
+    const FIRST_INEXACT: f64 = 9_007_199_254_740_992.0;
     let number: f64 = raw.parse().map_err(drop)?;
-    if number.fract() != 0.0 || number.abs() > MAX_EXACT {
+    if number.fract() != 0.0 || number.abs() >= FIRST_INEXACT {
         return Err(());
     }
     format!("{number:.0}").parse().map_err(drop)

@@ -1,5 +1,8 @@
 //! How often somebody may call.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -17,6 +20,20 @@ use crate::signed_in::Bearer;
 pub(crate) const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
 /// What is left of the quota, likewise.
 pub(crate) const RATE_LIMIT: &str = "ratelimit";
+
+/// What an answer tells of its limit. The outermost layer shares and writes it, since an answer
+/// to a request that panics or takes too long never comes by here.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LimitHeaders(Rc<RefCell<Vec<(HeaderName, HeaderValue)>>>);
+
+impl LimitHeaders {
+    /// Writes them into an answer's headers.
+    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+        for (name, value) in self.0.borrow().iter().cloned() {
+            headers.insert(name, value);
+        }
+    }
+}
 
 /// Counts requests to the API; health, metrics and documentation are not limited.
 pub(crate) async fn limit(
@@ -42,15 +59,15 @@ pub(crate) async fn limit(
             return Ok(next.call(request).await?.map_into_boxed_body());
         }
     };
-    let mut response = if decision.allowed {
-        next.call(request).await?.map_into_boxed_body()
-    } else {
-        request
+    if let Some(told) = request.extensions().get::<LimitHeaders>() {
+        bucket.describe(decision, told);
+    }
+    if !decision.allowed {
+        return Ok(request
             .error_response(Problem::rate_limited(decision.reset))
-            .map_into_boxed_body()
-    };
-    bucket.describe(decision, response.headers_mut());
-    Ok(response)
+            .map_into_boxed_body());
+    }
+    Ok(next.call(request).await?.map_into_boxed_body())
 }
 
 /// Which requests are counted together, and how many of them pass.
@@ -78,7 +95,7 @@ impl Bucket {
         }
     }
 
-    fn describe(&self, decision: Decision, headers: &mut HeaderMap) {
+    fn describe(&self, decision: Decision, told: &LimitHeaders) {
         let Self { name, quota, .. } = self;
         let policy = format!("\"{name}\";q={};w={}", quota.limit, quota.window.as_secs());
         let left = format!(
@@ -88,7 +105,9 @@ impl Bucket {
         );
         for (header, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
             if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(HeaderName::from_static(header), value);
+                told.0
+                    .borrow_mut()
+                    .push((HeaderName::from_static(header), value));
             }
         }
     }

@@ -16,6 +16,7 @@ use tracing::Instrument;
 
 use crate::app::{Api, Settings};
 use crate::middleware::cors;
+use crate::middleware::limit::LimitHeaders;
 use crate::problem::{Code, Problem, chain};
 use crate::routes::API_PREFIX;
 use crate::signed_in::CallerId;
@@ -38,6 +39,7 @@ struct Observed {
     route: String,
     /// For answers that are made where the CORS middleware does not see them.
     allowed_origin: Option<HeaderValue>,
+    limit: LimitHeaders,
     started: Instant,
 }
 
@@ -50,6 +52,8 @@ impl Observed {
             .filter(|id| is_request_id(id))
             .map_or_else(|| api.ids.next_uuid().to_string(), str::to_owned);
         let origin = request.headers().get(header::ORIGIN);
+        let limit = LimitHeaders::default();
+        request.extensions_mut().insert(limit.clone());
         Self {
             request_id,
             method: request.method().to_string(),
@@ -60,6 +64,7 @@ impl Observed {
             allowed_origin: origin
                 .filter(|origin| cors::allows(&api.settings, origin, request.head()))
                 .cloned(),
+            limit,
             started: Instant::now(),
         }
     }
@@ -84,6 +89,7 @@ impl Observed {
             set("x-frame-options", "DENY");
             set("referrer-policy", "strict-origin-when-cross-origin");
         }
+        self.limit.write(headers);
         if let Ok(id) = HeaderValue::try_from(self.request_id.as_str()) {
             headers.insert(HeaderName::from_static(X_REQUEST_ID), id);
         }

@@ -174,6 +174,9 @@ pub(super) async fn ready(api: web::Data<Api>) -> Answer {
 fn not_ready(schema: Option<SchemaState>) -> Option<String> {
     match schema {
         Some(SchemaState::Current) => None,
+        Some(SchemaState::Behind(1)) => {
+            Some("1 migration is pending: run `task-api migrate`".to_owned())
+        }
         Some(SchemaState::Behind(pending)) => Some(format!(
             "{pending} migrations are pending: run `task-api migrate`"
         )),

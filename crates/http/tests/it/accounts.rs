@@ -1,11 +1,13 @@
 //! Contract §2: accounts and tokens.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tasks_domain::access::VerifiedOnly;
 use tasks_domain::mail::MailKind;
+use tasks_testkit::fakes::FakeSignedInCache;
 
 use crate::support::{ACCESS_TOKEN_TTL, Answer, PASSWORD, REFRESH_TOKEN_TTL, Scene, User, World};
 
@@ -230,6 +232,45 @@ async fn every_bad_field_of_a_registration_is_named_at_once() {
     ]);
 }
 
+#[actix_web::test]
+async fn of_concurrent_registrations_of_one_address_one_succeeds() {
+    let world = World::new().await;
+    let attempts = (0..10).map(|_| register(&world, ADA, PASSWORD, "Ada"));
+    let answers = futures_util::future::join_all(attempts).await;
+    let made = answers.iter().filter(|answer| answer.status == 201).count();
+    let refused = answers.iter().filter(|answer| answer.status == 409).count();
+    assert_eq!((made, refused), (1, 9));
+    assert_eq!(world.mailer.sent().len(), 1);
+}
+
+#[actix_web::test]
+async fn a_session_remembers_where_it_was_opened_and_used_from() {
+    let world = World::with(|setup| {
+        setup.settings.trusted_proxies = vec!["192.0.2.1/32".parse().unwrap()];
+    })
+    .await;
+    let body = json!({ "email": ADA, "password": PASSWORD, "full_name": "Ada" });
+    let call = world.post("/api/v1/auth/register", &body);
+    let call = call.header("user-agent", "é".repeat(300));
+    let grant = call
+        .header("x-forwarded-for", "198.51.100.7")
+        .await
+        .expect(201);
+    let ada = User::of(&world, &grant);
+    let sessions = world.store.store.sessions_of(ada.domain_id());
+    assert_eq!(sessions.len(), 1);
+    assert_eq!(sessions[0].client.user_agent, Some("é".repeat(256)));
+    assert_eq!(sessions[0].client.address.to_string(), "198.51.100.7");
+
+    let call = world
+        .refresh(&ada.refresh_token)
+        .header("user-agent", "curl/8");
+    call.from([203, 0, 113, 5]).await.expect(200);
+    let sessions = world.store.store.sessions_of(ada.domain_id());
+    assert_eq!(sessions[0].client.user_agent.as_deref(), Some("curl/8"));
+    assert_eq!(sessions[0].client.address.to_string(), "203.0.113.5");
+}
+
 // --- log in
 
 #[actix_web::test]
@@ -313,9 +354,24 @@ async fn the_fifth_failure_in_a_row_locks_the_account_also_for_the_right_passwor
 }
 
 #[actix_web::test]
+async fn concurrent_failures_are_all_counted() {
+    let world = World::new().await;
+    world.register(ADA).await;
+    let attempts = (0..20).map(|_| world.log_in(ADA, WRONG).into_future());
+    let answers = futures_util::future::join_all(attempts).await;
+    let wrong = answers.iter().filter(|answer| answer.status == 401).count();
+    let locked = answers.iter().filter(|answer| answer.status == 403).count();
+    assert_eq!((wrong, locked), (4, 16));
+    world
+        .log_in(ADA, PASSWORD)
+        .await
+        .assert_problem(403, "account_locked");
+}
+
+#[actix_web::test]
 async fn a_lock_ends_and_is_not_prolonged() {
     let (world, _ada) = locked().await;
-    world.clock.advance(Duration::from_secs(14 * 60));
+    world.clock.advance(Duration::from_mins(14));
     for _ in 0..10 {
         world
             .log_in(ADA, WRONG)
@@ -401,6 +457,17 @@ async fn a_refresh_token_is_good_once_for_a_new_pair() {
 }
 
 #[actix_web::test]
+async fn of_concurrent_refreshes_with_one_token_one_succeeds() {
+    let world = World::new().await;
+    let ada = world.register(ADA).await;
+    let attempts = (0..10).map(|_| world.refresh(&ada.refresh_token).into_future());
+    let answers = futures_util::future::join_all(attempts).await;
+    let new = answers.iter().filter(|answer| answer.status == 200).count();
+    let refused = answers.iter().filter(|answer| answer.status == 401).count();
+    assert_eq!((new, refused), (1, 9));
+}
+
+#[actix_web::test]
 async fn a_retry_within_10_s_is_refused_and_the_session_lives() {
     let world = World::new().await;
     let ada = world.register(ADA).await;
@@ -445,7 +512,7 @@ async fn a_refresh_token_lives_7_days_from_its_making() {
     let ada = world.register(ADA).await;
     world
         .clock
-        .advance(REFRESH_TOKEN_TTL - Duration::from_micros(1));
+        .advance(REFRESH_TOKEN_TTL.saturating_sub(Duration::from_micros(1)));
     let next = User::of(&world, &world.refresh(&ada.refresh_token).await.expect(200));
     world.clock.advance(REFRESH_TOKEN_TTL);
     let late = world.refresh(&next.refresh_token).await;
@@ -549,6 +616,25 @@ async fn a_token_of_another_users_session_is_no_token() {
         .bearer(&forged.join("."))
         .await;
     answer.assert_problem(401, "token_invalid");
+}
+
+#[actix_web::test]
+async fn an_account_that_is_gone_has_no_token() {
+    for cache in [FakeSignedInCache::forgetful(), FakeSignedInCache::default()] {
+        let world = World::with(|setup| setup.cache = cache).await;
+        let ada = world.register(ADA).await;
+        // Remembered, or not.
+        ada.get("/api/v1/users/me").await.expect(200);
+        world.store.store.erase(ada.domain_id());
+        let answer = ada
+            .patch("/api/v1/users/me", &json!({ "full_name": "Ada King" }))
+            .await;
+        answer.assert_problem(401, "token_invalid");
+        let answer = ada.get("/api/v1/users/me").await;
+        answer.assert_problem(401, "token_invalid");
+        let answer = world.log_in(ADA, PASSWORD).await;
+        answer.assert_problem(401, "invalid_credentials");
+    }
 }
 
 #[actix_web::test]

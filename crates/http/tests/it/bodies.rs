@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
+use actix_web::http::Method;
 use actix_web::web::Bytes;
 use futures_util::stream::{self, StreamExt};
 use proptest::prelude::*;
@@ -78,23 +79,23 @@ async fn the_media_type_may_have_any_case_and_say_utf8() {
         "application/json;charset=utf-8",
         "application/json; charset=\"UTF-8\"",
     ] {
-        let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
+        let call = ada.call(Method::POST, "/api/v1/tasks");
         let answer = call.body(media_type, r#"{"title":"Buy milk"}"#).await;
         assert_eq!(answer.status, 201, "{media_type}: {}", answer.text);
     }
 }
 
 #[actix_web::test]
-async fn only_a_patch_takes_a_merge_patch() {
+async fn only_the_patch_of_a_task_takes_a_merge_patch() {
     let scene = Scene::new().await;
     for operation in with_body(&scene) {
-        let is_patch = operation.method == actix_web::http::Method::PATCH;
+        let is_taken = operation.id == "update_task";
         let body = operation.body.as_ref().unwrap().to_string();
         let call = operation.by(&scene.ada);
         let answer = call.body("application/merge-patch+json", body).await;
         assert_eq!(
             answer.status,
-            if is_patch { 200 } else { 415 },
+            if is_taken { 200 } else { 415 },
             "{}",
             operation.id
         );
@@ -121,7 +122,7 @@ async fn a_body_has_at_most_64_kib() {
 #[actix_web::test]
 async fn a_body_that_is_announced_too_large_is_not_awaited() {
     let ada = ada().await;
-    let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
+    let call = ada.call(Method::POST, "/api/v1/tasks");
     let never = Payload::Stream {
         payload: stream::pending().boxed_local(),
     };
@@ -144,7 +145,7 @@ async fn a_body_that_comes_in_pieces_is_put_together_and_counted() {
         let payload = Payload::Stream {
             payload: stream::iter(pieces).boxed_local(),
         };
-        let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
+        let call = ada.call(Method::POST, "/api/v1/tasks");
         assert_eq!(call.stream(payload).await.status, status);
     }
 }
@@ -159,7 +160,7 @@ async fn a_body_that_breaks_off_is_malformed() {
     let payload = Payload::Stream {
         payload: broken.boxed_local(),
     };
-    let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
+    let call = ada.call(Method::POST, "/api/v1/tasks");
     call.stream(payload)
         .await
         .assert_problem(400, "malformed_json");
@@ -174,7 +175,7 @@ async fn a_body_that_does_not_come_is_answered_within_5_s() {
     let payload = Payload::Stream {
         payload: slow.boxed_local(),
     };
-    let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
+    let call = ada.call(Method::POST, "/api/v1/tasks");
     call.stream(payload)
         .await
         .assert_problem(400, "malformed_json");
@@ -224,7 +225,7 @@ async fn a_body_must_be_one_json_object() {
 #[actix_web::test]
 async fn white_space_around_the_object_is_json() {
     let ada = ada().await;
-    let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
+    let call = ada.call(Method::POST, "/api/v1/tasks");
     call.raw(" \t\r\n{ \"title\" : \"Buy milk\" } \n")
         .await
         .expect(201);
@@ -266,7 +267,7 @@ async fn anything_goes_in_an_unknown_member() {
         "\"\\ud800\"",
     ] {
         let body = format!(r#"{{"title":"Buy milk","x":{value}}}"#);
-        let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
+        let call = ada.call(Method::POST, "/api/v1/tasks");
         let answer = call.raw(body).await;
         assert_eq!(answer.status, 201, "{}", answer.text);
     }
@@ -281,10 +282,10 @@ async fn a_known_member_that_stands_twice_makes_the_body_malformed() {
         r#"{"title":null,"title":"Buy milk"}"#,
         r#"{"title":"Buy milk","priority":"low","priority":"low"}"#,
     ] {
-        let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
+        let call = ada.call(Method::POST, "/api/v1/tasks");
         call.raw(body).await.assert_problem(400, "malformed_json");
     }
-    let call = ada.call(actix_web::http::Method::POST, "/api/v1/tasks");
+    let call = ada.call(Method::POST, "/api/v1/tasks");
     call.raw(r#"{"x":1,"title":"Buy milk","x":2}"#)
         .await
         .expect(201);
@@ -293,7 +294,7 @@ async fn a_known_member_that_stands_twice_makes_the_body_malformed() {
 #[actix_web::test]
 async fn a_member_of_a_wrong_type_is_named_with_all_others() {
     let scene = Scene::new().await;
-    let deep = "[".repeat(20_000) + &"]".repeat(20_000);
+    let deep = "[".repeat(4_000) + &"]".repeat(4_000);
     for operation in with_body(&scene) {
         let members = known_members(operation.id);
         let expected: Vec<_> = members.iter().map(|name| (*name, "type")).collect();
@@ -451,9 +452,7 @@ async fn half_of_a_surrogate_pair_is_no_text() {
             }
         }
     }
-    let call = scene
-        .ada
-        .call(actix_web::http::Method::POST, "/api/v1/tasks");
+    let call = scene.ada.call(Method::POST, "/api/v1/tasks");
     let task = call
         .raw(r#"{"title":"Buy \ud83e\udd5b"}"#)
         .await

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tasks_testkit::fakes::FakeSignedInCache;
 
-use crate::support::{Fault, FaultyStore, PASSWORD, Scene, World};
+use crate::support::{Fault, FaultyStore, Operation, PASSWORD, Scene, World};
 
 /// Where every request asks the store who calls.
 async fn scene() -> Scene {
@@ -17,7 +17,7 @@ async fn scene() -> Scene {
 async fn a_store_that_is_away_is_503_for_every_operation_and_never_401() {
     let scene = scene().await;
     scene.world.store.fail(Fault::Unavailable);
-    for operation in scene.operations().into_iter().filter(|it| it.is_api()) {
+    for operation in scene.operations().into_iter().filter(Operation::is_api) {
         let answer = operation.by(&scene.ada).await;
         answer.assert_problem(503, "unavailable");
         assert_eq!(answer.header("retry-after"), Some("1"));

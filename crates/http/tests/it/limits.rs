@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
+use tasks_domain::rate_limit::{Decision, MockRateLimiter};
 use tasks_http::RateLimits;
 
 use crate::support::{Fault, FaultyStore, Scene, World, per_minute};
@@ -98,6 +99,22 @@ async fn the_window_slides_and_retry_after_is_rounded_up() {
     world.clock.advance(Duration::from_millis(1));
     call().await.assert_problem(401, "token_missing");
     call().await.assert_problem(429, "rate_limited");
+}
+
+#[actix_web::test]
+async fn retry_after_is_at_least_1() {
+    let mut limiter = MockRateLimiter::new();
+    limiter.expect_hit().returning(|_, _| {
+        Ok(Decision {
+            allowed: false,
+            remaining: 0,
+            reset: Duration::ZERO,
+        })
+    });
+    let world = World::with(|setup| setup.limiter = Some(Arc::new(limiter))).await;
+    let answer = world.get("/api/v1/tasks").await;
+    answer.assert_problem(429, "rate_limited");
+    assert_eq!(answer.header("retry-after"), Some("1"));
 }
 
 #[actix_web::test]

@@ -62,13 +62,13 @@ fn examples(of: &'static Value) -> Vec<&'static Value> {
         .as_object()
         .into_iter()
         .flatten()
-        .map(|(_, it)| &it["value"]);
+        .map(|(_, it)| &resolve(it)["value"]);
     let listed = of["examples"].as_array().into_iter().flatten();
     one.into_iter().chain(named).chain(listed).collect()
 }
 
 #[actix_web::test]
-async fn the_service_publishes_the_document_that_is_committed() {
+async fn the_service_serves_its_document_as_it_is_printed() {
     let answer = World::new().await.get("/openapi.json").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -139,26 +139,28 @@ fn every_parameter_is_described_and_typed() {
 }
 
 #[test]
-fn every_schema_and_property_is_described_or_speaks_for_itself() {
+fn every_schema_and_property_is_described() {
+    // Of what is answered, these mean what they do where they are asked for.
+    let known = [
+        "id",
+        "items",
+        "email",
+        "full_name",
+        "title",
+        "description",
+        "name",
+        "color",
+    ];
     for (name, schema) in schemas() {
         assert_told(&schema["description"], name);
+        let is_answered = ["Read", "Page", "List"]
+            .iter()
+            .any(|kind| name.ends_with(kind));
         for (property, schema) in properties(name) {
-            let speaks = [
-                "id",
-                "email",
-                "full_name",
-                "title",
-                "description",
-                "name",
-                "color",
-            ]
-            .contains(&property)
-                || schema.get("enum").is_some()
-                || schema.get("$ref").is_some()
-                || schema["items"].get("$ref").is_some()
-                || ["version", "database", "redis", "status"].contains(&property);
-            let at = format!("{name}.{property}");
-            assert!(speaks || schema["description"].is_string(), "{at}");
+            if !(is_answered && known.contains(&property)) {
+                let at = format!("{name}.{property}");
+                assert_told(&resolve(schema)["description"], &at);
+            }
         }
     }
 }
@@ -169,10 +171,11 @@ fn every_response_and_header_is_described() {
         assert_told(&response["description"], &at);
         let headers = response["headers"].as_object().unwrap();
         for (name, header) in headers {
+            let header = resolve(header);
             assert_told(&header["description"], &format!("{at}: {name}"));
             assert!(header["schema"]["type"].is_string(), "{at}: {name}");
         }
-        assert!(headers.contains_key("x-request-id"), "{at}");
+        assert!(headers.contains_key("X-Request-ID"), "{at}");
     }
 }
 
@@ -250,6 +253,7 @@ fn every_refusal_has_examples_that_match() {
         }
         assert_eq!(media_type, "application/problem+json", "{at}");
         for (name, example) in content["examples"].as_object().unwrap() {
+            let example = resolve(example);
             let value = &example["value"];
             assert_told(&example["summary"], &format!("{at}: {name}"));
             assert_eq!(value["code"], name.as_str(), "{at}");

@@ -94,6 +94,8 @@ async fn nothing_else_is_served_from_there() {
         "/docs/nothing.js",
         "/docs/%2e%2e",
         "/docs/..%2fCargo.toml",
+        "/docs/%ff",
+        "/docs/%00",
         "/docs/a/b",
     ] {
         world.get(path).await.assert_problem(404, "not_found");

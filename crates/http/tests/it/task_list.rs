@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use actix_web::http::Method;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
 use crate::support::{NOBODYS, User, World, column, path_of};
@@ -242,7 +245,7 @@ async fn tasks_sort_in_every_order() {
     // The oldest is changed last.
     let oldest = list(&ada, "sort_order=asc&limit=1").await;
     let path = path_of("tasks", &oldest["items"][0]);
-    ada.patch(&path, &json!({ "version": 2, "description": "x" }))
+    ada.patch(&path, &json!({ "version": 1, "description": "x" }))
         .await
         .expect(200);
     for (query, expected) in [
@@ -425,4 +428,40 @@ async fn parameters_may_be_percent_encoded() {
         titles(&ada, "due_date_from=2030-06-17T00%3A00%3A00Z").await,
         ["delta"]
     );
+}
+
+#[actix_web::test]
+async fn no_query_is_the_services_fault() {
+    let ada = tasks().await;
+    let name = prop::sample::select(vec![
+        "page",
+        "limit",
+        "status",
+        "priority",
+        "category_id",
+        "due_date_from",
+        "due_date_to",
+        "sort_by",
+        "sort_order",
+        "x",
+    ]);
+    let value = prop_oneof![
+        "[0-9]{0,25}",
+        "-?[0-9]{1,5}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|%2B[0-9]{2}:[0-9]{2})",
+        "(%[0-9a-f]{2}|[a-z_]){0,20}",
+        prop::sample::select(vec!["pending", "high", "title", "asc", "due_date", NOBODYS])
+            .prop_map(str::to_owned),
+    ];
+    let pair = (name, value).prop_map(|(name, value)| format!("{name}={value}"));
+    let query = prop::collection::vec(pair, 0..5).prop_map(|pairs| pairs.join("&"));
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..1_000 {
+        let query = query.new_tree(&mut runner).unwrap().current();
+        let answer = ada.get(&format!("/api/v1/tasks?{query}")).await;
+        assert!(
+            [200, 400].contains(&answer.status),
+            "{query}: {}",
+            answer.text
+        );
+    }
 }

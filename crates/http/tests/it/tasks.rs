@@ -308,7 +308,7 @@ async fn a_patch_keeps_the_rules_of_a_new_task_and_names_every_bad_field() {
 async fn an_overdue_task_can_be_sent_back_whole_and_completed() {
     let ada = ada().await;
     let (path, mut task) = full_task(&ada).await;
-    ada.world.clock.advance(Duration::from_secs(7200));
+    ada.world.clock.advance(Duration::from_hours(2));
     // Any access token is expired by now.
     let grant = ada.world.refresh(&ada.refresh_token).await.expect(200);
     let ada = User::of(&ada.world, &grant);

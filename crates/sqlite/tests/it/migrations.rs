@@ -1,7 +1,7 @@
 //! Migrations, there and back.
 
 use tasks_domain::health::{HealthProbe, SchemaProbe, SchemaState};
-use tasks_sqlite::{MigrationError, MigrationState};
+use tasks_sqlite::{MigrationError, MigrationState, SqliteStore};
 
 use crate::TestStore;
 
@@ -38,7 +38,8 @@ fn the_status_names_every_migration_and_changes_nothing() {
         applied,
         known,
     };
-    let status = || test.store.migration_status().unwrap();
+    let path = test.folder.path().join("tasks.db");
+    let status = || SqliteStore::migration_status(&path).unwrap();
     assert_eq!(status(), [state(FIRST, false, true)]);
     assert_eq!(
         test.query("SELECT name AS value FROM sqlite_schema"),
@@ -51,6 +52,15 @@ fn the_status_names_every_migration_and_changes_nothing() {
         status(),
         [state(FIRST, true, true), state("9999", true, false)]
     );
+}
+
+#[test]
+fn the_status_of_a_missing_database_makes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a folder").join("tasks.db");
+    let status = SqliteStore::migration_status(&path).unwrap();
+    assert!(!status.is_empty() && status.iter().all(|state| !state.applied));
+    assert_eq!(folder.path().read_dir().unwrap().count(), 0);
 }
 
 #[tokio::test]

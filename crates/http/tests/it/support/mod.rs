@@ -7,6 +7,7 @@ mod scene;
 mod store;
 
 use std::net::Ipv4Addr;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,27 +65,10 @@ pub(crate) struct Setup {
     pub(crate) cache: FakeSignedInCache,
 }
 
-type Served = LocalBoxFuture<'static, HttpResponse>;
-
-/// The application over fakes. Clones share it.
-#[derive(Clone)]
-pub(crate) struct World {
-    pub(crate) clock: FrozenClock,
-    pub(crate) store: FaultyStore,
-    pub(crate) hasher: FakeHasher,
-    pub(crate) mailer: RecordingMailer,
-    pub(crate) api: Data<Api>,
-    serve: Rc<dyn Fn(TestRequest, Option<Payload>) -> Served>,
-}
-
-impl World {
+impl Default for Setup {
     /// With limits that no test reaches by chance.
-    pub(crate) async fn new() -> Self {
-        Self::with(|_| {}).await
-    }
-
-    pub(crate) async fn with(change: impl FnOnce(&mut Setup)) -> Self {
-        let mut setup = Setup {
+    fn default() -> Self {
+        Self {
             settings: Settings {
                 production: false,
                 verified_only: VerifiedOnly(false),
@@ -98,56 +82,88 @@ impl World {
             limiter: None,
             redis: None,
             cache: FakeSignedInCache::default(),
-        };
-        change(&mut setup);
-        let clock = FrozenClock::at_noon();
-        let store = FaultyStore::default();
-        let hasher = FakeHasher::default();
-        let mailer = RecordingMailer::default();
-        let shared_store = Arc::new(store.clone());
-        let shared_clock = Arc::new(clock.clone());
+        }
+    }
+}
+
+/// The fakes that a test holds on to. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Fakes {
+    pub(crate) clock: FrozenClock,
+    pub(crate) store: FaultyStore,
+    pub(crate) hasher: FakeHasher,
+    pub(crate) mailer: RecordingMailer,
+}
+
+impl Fakes {
+    /// What the API serves with, over these fakes.
+    pub(crate) fn services(&self, setup: Setup) -> (Services, Settings) {
+        let store = Arc::new(self.store.clone());
+        let clock = Arc::new(self.clock.clone());
         let ids = Arc::new(SequentialIds::new(1));
+        let ports = AccountPorts {
+            users: store.clone(),
+            sessions: store.clone(),
+            cache: Arc::new(setup.cache),
+            hasher: Arc::new(self.hasher.clone()),
+            issuer: Arc::new(FakeIssuer),
+            tokens: Arc::new(FakeTokens::default()),
+            mailer: Arc::new(self.mailer.clone()),
+            clock: clock.clone(),
+            ids: ids.clone(),
+        };
+        let policy = SessionPolicy {
+            access_token_ttl: ACCESS_TOKEN_TTL,
+            refresh_token_ttl: REFRESH_TOKEN_TTL,
+        };
+        let fake_limiter =
+            || -> Arc<dyn RateLimiter> { Arc::new(FakeRateLimiter::new(self.clock.clone())) };
         let services = Services {
-            accounts: AccountService::new(
-                AccountPorts {
-                    users: shared_store.clone(),
-                    sessions: shared_store.clone(),
-                    cache: Arc::new(setup.cache),
-                    hasher: Arc::new(hasher.clone()),
-                    issuer: Arc::new(FakeIssuer),
-                    tokens: Arc::new(FakeTokens::default()),
-                    mailer: Arc::new(mailer.clone()),
-                    clock: shared_clock.clone(),
-                    ids: ids.clone(),
-                },
-                SessionPolicy {
-                    access_token_ttl: ACCESS_TOKEN_TTL,
-                    refresh_token_ttl: REFRESH_TOKEN_TTL,
-                },
-            ),
-            tasks: TaskService::new(
-                shared_store.clone(),
-                shared_store.clone(),
-                shared_clock.clone(),
-                ids.clone(),
-            ),
-            categories: CategoryService::new(
-                shared_store.clone(),
-                shared_clock.clone(),
-                ids.clone(),
-            ),
-            limiter: setup
-                .limiter
-                .unwrap_or_else(|| Arc::new(FakeRateLimiter::new(clock.clone()))),
+            accounts: AccountService::new(ports, policy),
+            tasks: TaskService::new(store.clone(), store.clone(), clock.clone(), ids.clone()),
+            categories: CategoryService::new(store.clone(), clock.clone(), ids.clone()),
+            limiter: setup.limiter.unwrap_or_else(fake_limiter),
             health: Health {
-                database: shared_store.clone(),
-                schema: shared_store,
+                database: store.clone(),
+                schema: store,
                 redis: setup.redis,
             },
-            clock: shared_clock,
+            clock,
             ids,
         };
-        let api = Data::new(Api::new(services, setup.settings));
+        (services, setup.settings)
+    }
+}
+
+type Served = LocalBoxFuture<'static, HttpResponse>;
+
+/// The application over fakes. Clones share it.
+#[derive(Clone)]
+pub(crate) struct World {
+    fakes: Fakes,
+    pub(crate) api: Data<Api>,
+    serve: Rc<dyn Fn(TestRequest, Option<Payload>) -> Served>,
+}
+
+impl Deref for World {
+    type Target = Fakes;
+
+    fn deref(&self) -> &Fakes {
+        &self.fakes
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup::default();
+        change(&mut setup);
+        let fakes = Fakes::default();
+        let (services, settings) = fakes.services(setup);
+        let api = Data::new(Api::new(services, settings));
         let service = Rc::new(init_service(app(api.clone())).await);
         let serve = move |request: TestRequest, payload: Option<Payload>| -> Served {
             let service = Rc::clone(&service);
@@ -164,10 +180,7 @@ impl World {
             })
         };
         Self {
-            clock,
-            store,
-            hasher,
-            mailer,
+            fakes,
             api,
             serve: Rc::new(serve),
         }
