@@ -11,7 +11,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use tasks_domain::BoxError;
 use tasks_domain::access::{AccessError, EmailNotVerified};
-use tasks_domain::account::{AccessTokenError, AuthenticateError, HashError, Locked};
+use tasks_domain::account::{AccessTokenError, HashError, Locked};
 use tasks_domain::store::StoreError;
 use tasks_domain::task::Version;
 use tasks_domain::text::Invalid;
@@ -358,15 +358,6 @@ impl From<AccessTokenError> for Problem {
             AccessTokenError::Expired => Code::TokenExpired,
             AccessTokenError::Invalid => Code::TokenInvalid,
         })
-    }
-}
-
-impl From<AuthenticateError> for Problem {
-    fn from(error: AuthenticateError) -> Self {
-        match error {
-            AuthenticateError::SessionEnded => Self::new(Code::TokenInvalid),
-            AuthenticateError::Store(error) => error.into(),
-        }
     }
 }
 

@@ -1,64 +1,98 @@
 //! Who calls: extractors that a handler names to get the caller and the input, in this order,
 //! which is the contract's: token 401, content 415, 413, 400, then 403.
 
+use std::time::Duration;
+
 use actix_web::dev::Payload;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
-use tasks_domain::account::{AccessClaims, User};
+use tasks_domain::account::{AuthenticateError, User};
+use tasks_domain::id::Id;
 
 use crate::app::Api;
 use crate::input::Input;
+use crate::middleware::observe::Notes;
 use crate::problem::{Code, Problem};
 
-/// What the bearer token of a request came to.
-#[derive(Clone, Debug)]
-pub(crate) enum Bearer {
-    /// There is none.
-    Missing,
-    /// It is refused.
-    Refused(Problem),
-    /// It is good, as far as a token alone can tell.
-    Good(AccessClaims),
+/// How long the look-up of a session may take: the rest of the 5 s is for what was asked.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Who calls, as far as the bearer token of a request tells.
+#[derive(Debug)]
+pub(crate) enum Identity {
+    /// A signed-in user.
+    User(User),
+    /// Nobody: there is no token, or one that is refused.
+    Nobody(Problem),
+    /// The user of a good token, of whom the store did not say whether they are still signed in.
+    Unconfirmed(Id<User>, Problem),
 }
 
-impl Bearer {
-    /// Reads the token of a request and checks its signature and times.
-    pub(crate) fn of(headers: &header::HeaderMap, api: &Api) -> Self {
-        let mut lines = headers.get_all(header::AUTHORIZATION);
-        let (Some(line), another) = (lines.next(), lines.next()) else {
-            return Self::Missing;
+impl Identity {
+    /// Checks the token of a request, and looks up its session.
+    pub(crate) async fn of(headers: &HeaderMap, api: &Api) -> Self {
+        let claims = match bearer_token(headers) {
+            Ok(token) => match api.accounts.verify_access_token(token) {
+                Ok(claims) => claims,
+                Err(error) => return Self::Nobody(error.into()),
+            },
+            Err(problem) => return Self::Nobody(problem),
         };
-        let Some((scheme, token)) = line.to_str().unwrap_or_default().split_once(' ') else {
-            return Self::Missing;
-        };
-        if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
-            return Self::Missing;
-        }
-        if another.is_some() {
-            return Self::Refused(Problem::new(Code::TokenInvalid));
-        }
-        match api.accounts.verify_access_token(token.trim()) {
-            Ok(claims) => Self::Good(claims),
-            Err(error) => Self::Refused(error.into()),
+        let look_up = api.accounts.authenticate(&claims);
+        match tokio::time::timeout(LOOK_UP_TIMEOUT, look_up).await {
+            Ok(Ok(user)) => Self::User(user),
+            Ok(Err(AuthenticateError::SessionEnded)) => {
+                Self::Nobody(Problem::new(Code::TokenInvalid))
+            }
+            Ok(Err(AuthenticateError::Store(error))) => {
+                Self::Unconfirmed(claims.user, error.into())
+            }
+            Err(_elapsed) => {
+                let problem = Problem::new(Code::Unavailable);
+                Self::Unconfirmed(
+                    claims.user,
+                    problem.caused_by("looking up a session took too long"),
+                )
+            }
         }
     }
 }
 
-/// The id of the user who signed in, for the log.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CallerId(pub(crate) tasks_domain::id::Id<User>);
+/// The one bearer token of a request.
+fn bearer_token(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut lines = headers.get_all(header::AUTHORIZATION);
+    let credentials = lines
+        .next()
+        .and_then(|line| line.to_str().ok()?.split_once(' '));
+    match credentials {
+        Some((scheme, token))
+            if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() =>
+        {
+            if lines.next().is_some() {
+                Err(Problem::new(Code::TokenInvalid))
+            } else {
+                Ok(token.trim())
+            }
+        }
+        _ => Err(Problem::new(Code::TokenMissing)),
+    }
+}
 
 async fn authenticate(request: &HttpRequest, api: &Api) -> Result<User, Problem> {
-    let known = request.extensions().get::<Bearer>().cloned();
-    let claims = match known.unwrap_or_else(|| Bearer::of(request.headers(), api)) {
-        Bearer::Missing => return Err(Problem::new(Code::TokenMissing)),
-        Bearer::Refused(problem) => return Err(problem),
-        Bearer::Good(claims) => claims,
+    // The limiter may have had to know it before.
+    let known = request.extensions_mut().remove::<Identity>();
+    let identity = match known {
+        Some(identity) => identity,
+        None => Identity::of(request.headers(), api).await,
     };
-    let user = api.accounts.authenticate(&claims).await?;
-    request.extensions_mut().insert(CallerId(user.id));
-    Ok(user)
+    match identity {
+        Identity::User(user) => {
+            Notes::of(request).set_caller(user.id);
+            Ok(user)
+        }
+        Identity::Nobody(problem) | Identity::Unconfirmed(_, problem) => Err(problem),
+    }
 }
 
 fn api_of(request: &HttpRequest) -> Result<web::Data<Api>, Problem> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
-use actix_web::http::header;
+use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use garde::Validate;
@@ -46,7 +46,7 @@ impl<M: BodyModel> Input for Body<M> {
         payload: &mut Payload,
         api: &Api,
     ) -> Result<Self, Refusal> {
-        check_media_type(request, M::MEDIA_TYPES).map_err(Refusal::Problem)?;
+        check_media_type(request.headers(), M::MEDIA_TYPES).map_err(Refusal::Problem)?;
         let bytes = collect(request, payload).await.map_err(Refusal::Problem)?;
         let model: M = decode(&bytes).map_err(Refusal::Problem)?;
         model
@@ -59,9 +59,8 @@ impl<M: BodyModel> Input for Body<M> {
     }
 }
 
-fn check_media_type(request: &HttpRequest, accepted: &[&str]) -> Result<(), Problem> {
-    let given = request
-        .headers()
+fn check_media_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Problem> {
+    let given = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<mime::Mime>().ok());
@@ -70,15 +69,21 @@ fn check_media_type(request: &HttpRequest, accepted: &[&str]) -> Result<(), Prob
             .get_param(mime::CHARSET)
             .is_none_or(|charset| charset == mime::UTF_8)
     };
-    match given {
-        Some(given) if accepted.contains(&given.essence_str()) && is_utf8(&given) => Ok(()),
-        _ => Err(
-            Problem::new(Code::UnsupportedMediaType).with_detail(format!(
-                "send the body as {}, in UTF-8",
-                accepted.join(" or ")
-            )),
-        ),
+    let is_accepted =
+        given.is_some_and(|given| accepted.contains(&given.essence_str()) && is_utf8(&given));
+    // A compressed body is not taken: its size says nothing about what it holds.
+    let is_plain = headers
+        .get_all(header::CONTENT_ENCODING)
+        .all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if is_accepted && is_plain {
+        return Ok(());
     }
+    Err(
+        Problem::new(Code::UnsupportedMediaType).with_detail(format!(
+            "send the body as {}, in UTF-8 and not compressed",
+            accepted.join(" or ")
+        )),
+    )
 }
 
 async fn collect(request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, Problem> {

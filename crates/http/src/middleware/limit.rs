@@ -1,39 +1,24 @@
 //! How often somebody may call.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
+use tasks_domain::account::User;
 use tasks_domain::rate_limit::{Decision, Quota, RateLimitKey};
 
 use crate::app::{Api, RateLimits};
 use crate::client;
+use crate::middleware::observe::Notes;
 use crate::problem::{Problem, chain, whole_seconds};
 use crate::routes::API_PREFIX;
-use crate::signed_in::Bearer;
+use crate::signed_in::Identity;
 
 /// What the quota is, as the IETF draft on rate-limit headers writes it.
 pub(crate) const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
 /// What is left of the quota, likewise.
 pub(crate) const RATE_LIMIT: &str = "ratelimit";
-
-/// What an answer tells of its limit. The outermost layer shares and writes it, since an answer
-/// to a request that panics or takes too long never comes by here.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LimitHeaders(Rc<RefCell<Vec<(HeaderName, HeaderValue)>>>);
-
-impl LimitHeaders {
-    /// Writes them into an answer's headers.
-    pub(crate) fn write(&self, headers: &mut HeaderMap) {
-        for (name, value) in self.0.borrow().iter().cloned() {
-            headers.insert(name, value);
-        }
-    }
-}
 
 /// Counts requests to the API; health, metrics and documentation are not limited.
 pub(crate) async fn limit(
@@ -41,31 +26,26 @@ pub(crate) async fn limit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    if !request.path().starts_with(API_PREFIX) {
-        return Ok(next.call(request).await?.map_into_boxed_body());
-    }
-    let bearer = Bearer::of(request.headers(), &api);
-    let Some(limits) = api.settings.rate_limits else {
-        request.extensions_mut().insert(bearer);
-        return Ok(next.call(request).await?.map_into_boxed_body());
-    };
-    let bucket = Bucket::of(&request, &bearer, &api, limits);
-    request.extensions_mut().insert(bearer);
-    let decision = match api.limiter.hit(bucket.key, bucket.quota).await {
-        Ok(decision) => decision,
-        Err(error) => {
+    if let Some(limits) = api.settings.rate_limits
+        && request.path().starts_with(API_PREFIX)
+    {
+        // A token whose session has ended is spent on its sender's quota, not on its user's.
+        let identity = Identity::of(request.headers(), &api).await;
+        let bucket = Bucket::of(&request, &identity, &api, limits);
+        request.extensions_mut().insert(identity);
+        match api.limiter.hit(bucket.key, bucket.quota).await {
+            Ok(decision) => {
+                Notes::of(request.request()).set_limit(bucket.headers(decision));
+                if !decision.allowed {
+                    let problem = Problem::rate_limited(decision.reset);
+                    return Ok(request.error_response(problem).map_into_boxed_body());
+                }
+            }
             // A limiter that does not answer keeps nobody out.
-            tracing::warn!(error = %chain(&error), "the rate limiter did not answer");
-            return Ok(next.call(request).await?.map_into_boxed_body());
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "the rate limiter did not answer");
+            }
         }
-    };
-    if let Some(told) = request.extensions().get::<LimitHeaders>() {
-        bucket.describe(decision, told);
-    }
-    if !decision.allowed {
-        return Ok(request
-            .error_response(Problem::rate_limited(decision.reset))
-            .map_into_boxed_body());
     }
     Ok(next.call(request).await?.map_into_boxed_body())
 }
@@ -78,37 +58,40 @@ struct Bucket {
 }
 
 impl Bucket {
-    fn of(request: &ServiceRequest, bearer: &Bearer, api: &Api, limits: RateLimits) -> Self {
-        if let Bearer::Good(claims) = bearer {
-            return Self {
+    fn of(request: &ServiceRequest, identity: &Identity, api: &Api, limits: RateLimits) -> Self {
+        match identity {
+            Identity::User(User { id: user, .. }) | Identity::Unconfirmed(user, _) => Self {
                 name: "user",
-                key: RateLimitKey::User(claims.user),
+                key: RateLimitKey::User(*user),
                 quota: limits.user,
-            };
-        }
-        let address = client::address(request.request(), &api.settings.trusted_proxies);
-        let key = RateLimitKey::Address(client::counted_address(address));
-        Self {
-            name: "anonymous",
-            key,
-            quota: limits.anonymous,
+            },
+            Identity::Nobody(_) => {
+                let address = client::address(request.request(), &api.settings.trusted_proxies);
+                let key = RateLimitKey::Address(client::counted_address(address));
+                Self {
+                    name: "anonymous",
+                    key,
+                    quota: limits.anonymous,
+                }
+            }
         }
     }
 
-    fn describe(&self, decision: Decision, told: &LimitHeaders) {
+    fn headers(&self, decision: Decision) -> Vec<(HeaderName, HeaderValue)> {
         let Self { name, quota, .. } = self;
         let policy = format!("\"{name}\";q={};w={}", quota.limit, quota.window.as_secs());
-        let left = format!(
-            "\"{name}\";r={};t={}",
-            decision.remaining,
-            whole_seconds(decision.reset)
-        );
-        for (header, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                told.0
-                    .borrow_mut()
-                    .push((HeaderName::from_static(header), value));
-            }
-        }
+        let Decision {
+            remaining, reset, ..
+        } = decision;
+        let left = format!("\"{name}\";r={remaining};t={}", whole_seconds(reset));
+        [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)]
+            .into_iter()
+            .filter_map(|(name, value)| {
+                Some((
+                    HeaderName::from_static(name),
+                    HeaderValue::try_from(value).ok()?,
+                ))
+            })
+            .collect()
     }
 }

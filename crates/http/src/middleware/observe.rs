@@ -1,7 +1,8 @@
 //! The outermost layer: gives every request an id, every refusal its document, every answer its
 //! headers, and the log its line.
 
-use std::panic::AssertUnwindSafe;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -10,16 +11,15 @@ use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpResponse, web};
-use futures_util::FutureExt;
-use tracing::Instrument;
+use actix_web::{Error, HttpMessage, HttpRequest, web};
+use tasks_domain::account::User;
+use tasks_domain::id::Id;
+use tracing::{Instrument, Span};
 
 use crate::app::{Api, Settings};
 use crate::middleware::cors;
-use crate::middleware::limit::LimitHeaders;
 use crate::problem::{Code, Problem, chain};
 use crate::routes::API_PREFIX;
-use crate::signed_in::CallerId;
 
 /// The caller's own id of a request, or the one that it was given.
 pub(crate) const X_REQUEST_ID: &str = "x-request-id";
@@ -31,7 +31,42 @@ const MAX_REQUEST_ID: usize = 128;
 /// is answered within 5 s. The parts have shorter time-outs of their own.
 const REQUEST_DEADLINE: Duration = Duration::from_millis(4_500);
 
-/// What is known of a request before it goes in.
+/// The longest path that the log keeps whole, in characters.
+const MAX_LOGGED_PATH: usize = 512;
+
+/// The status in the log where the client went away before it was answered; nothing carries it.
+const CLIENT_GONE: u16 = 499;
+
+/// What the layers below tell of a request, also where their answer is lost: where it panics or
+/// takes too long.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    caller: Cell<Option<Id<User>>>,
+    limit: RefCell<Vec<(HeaderName, HeaderValue)>>,
+}
+
+impl Notes {
+    /// The notes on a request.
+    pub(crate) fn of(request: &HttpRequest) -> Rc<Self> {
+        request
+            .extensions_mut()
+            .get_or_insert_with(Rc::<Self>::default)
+            .clone()
+    }
+
+    /// Who has signed in, for the log.
+    pub(crate) fn set_caller(&self, caller: Id<User>) {
+        self.caller.set(Some(caller));
+    }
+
+    /// What the answer tells of its limit.
+    pub(crate) fn set_limit(&self, headers: Vec<(HeaderName, HeaderValue)>) {
+        self.limit.replace(headers);
+    }
+}
+
+/// What is known of a request outside of it. Dropped without an answer, it logs that the client
+/// has gone.
 struct Observed {
     request_id: String,
     method: String,
@@ -39,8 +74,18 @@ struct Observed {
     route: String,
     /// For answers that are made where the CORS middleware does not see them.
     allowed_origin: Option<HeaderValue>,
-    limit: LimitHeaders,
+    notes: Rc<Notes>,
+    span: Span,
     started: Instant,
+    is_logged: bool,
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        if !self.is_logged {
+            self.log(CLIENT_GONE, None);
+        }
+    }
 }
 
 impl Observed {
@@ -52,9 +97,8 @@ impl Observed {
             .filter(|id| is_request_id(id))
             .map_or_else(|| api.ids.next_uuid().to_string(), str::to_owned);
         let origin = request.headers().get(header::ORIGIN);
-        let limit = LimitHeaders::default();
-        request.extensions_mut().insert(limit.clone());
         Self {
+            span: tracing::info_span!("request", %request_id),
             request_id,
             method: request.method().to_string(),
             path: request.path().to_owned(),
@@ -64,8 +108,9 @@ impl Observed {
             allowed_origin: origin
                 .filter(|origin| cors::allows(&api.settings, origin, request.head()))
                 .cloned(),
-            limit,
+            notes: Notes::of(request.request()),
             started: Instant::now(),
+            is_logged: false,
         }
     }
 
@@ -89,18 +134,22 @@ impl Observed {
             set("x-frame-options", "DENY");
             set("referrer-policy", "strict-origin-when-cross-origin");
         }
-        self.limit.write(headers);
+        for (name, value) in self.notes.limit.borrow().iter().cloned() {
+            headers.insert(name, value);
+        }
         if let Ok(id) = HeaderValue::try_from(self.request_id.as_str()) {
             headers.insert(HeaderName::from_static(X_REQUEST_ID), id);
         }
     }
 
     /// The one line that a request leaves, and what went wrong, if something did.
-    fn log(&self, status: StatusCode, caller: Option<CallerId>, problem: Option<&Problem>) {
+    fn log(&mut self, status: u16, problem: Option<&Problem>) {
+        self.is_logged = true;
+        let _entered = self.span.enter();
         if let Some(source) = problem.and_then(Problem::source) {
-            if status == StatusCode::SERVICE_UNAVAILABLE {
+            if status == StatusCode::SERVICE_UNAVAILABLE.as_u16() {
                 tracing::warn!(error = %chain(source), "request refused for now");
-            } else if status.is_server_error() {
+            } else if status >= StatusCode::INTERNAL_SERVER_ERROR.as_u16() {
                 tracing::error!(error = %chain(source), "request failed");
             }
         }
@@ -112,9 +161,9 @@ impl Observed {
             route,
             ..
         } = self;
-        let status = status.as_u16();
-        match caller {
-            Some(CallerId(user_id)) => tracing::info!(
+        let path: String = path.chars().take(MAX_LOGGED_PATH).collect();
+        match self.notes.caller.get() {
+            Some(user_id) => tracing::info!(
                 %method, %path, %route, status, duration_ms, %user_id, "request completed"
             ),
             None => {
@@ -137,35 +186,37 @@ pub(crate) async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let observed = Observed::of(&request, &api);
-    let span = tracing::info_span!("request", request_id = %observed.request_id);
-    async {
-        let answer = AssertUnwindSafe(next.call(request)).catch_unwind();
-        let problem = match tokio::time::timeout(REQUEST_DEADLINE, answer).await {
-            Ok(Ok(Ok(response))) => return Ok(complete(&observed, &api, response)),
-            Ok(Ok(Err(error))) => problem_of(&error),
-            Ok(Err(panic)) => Problem::internal(panic_message(&*panic)),
-            Err(_elapsed) => Problem::new(Code::Unavailable).caused_by("the request took too long"),
-        };
-        Err(abandon(&observed, &api, &problem))
-    }
-    .instrument(span)
-    .await
+    let mut observed = Observed::of(&request, &api);
+    // A task of its own: a client that goes away, and the deadline, end the waiting and not the
+    // work, of which half would be done: a session ended in the store and alive in the cache.
+    let work = async move {
+        next.call(request)
+            .await
+            .map(ServiceResponse::map_into_boxed_body)
+    };
+    let answer = actix_web::rt::spawn(work.instrument(observed.span.clone()));
+    let problem = match tokio::time::timeout(REQUEST_DEADLINE, answer).await {
+        Ok(Ok(Ok(response))) => return Ok(complete(&mut observed, &api, response)),
+        Ok(Ok(Err(error))) => problem_of(&error),
+        Ok(Err(panic)) => Problem::internal(panic.to_string()),
+        Err(_elapsed) => Problem::new(Code::Unavailable).caused_by("the request took too long"),
+    };
+    Err(abandon(&mut observed, &api, &problem))
 }
 
 /// An answer on its way out: a refusal becomes its document here.
 fn complete(
-    observed: &Observed,
+    observed: &mut Observed,
     api: &Api,
-    response: ServiceResponse<impl MessageBody + 'static>,
+    response: ServiceResponse,
 ) -> ServiceResponse<BoxBody> {
     let problem = response.response().error().map(problem_of);
     let mut response = match &problem {
-        None => response.map_into_boxed_body(),
+        None => response,
         Some(problem) => {
             let (request, refused) = response.into_parts();
             let mut rendered = problem.render(&observed.request_id, &observed.path);
-            // What the layers below have said of it: CORS, limits.
+            // What the layers below have said of it: CORS.
             for (name, value) in refused.headers() {
                 if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
                     rendered.headers_mut().append(name.clone(), value.clone());
@@ -175,21 +226,20 @@ fn complete(
         }
     };
     observed.finish(&api.settings, response.headers_mut());
-    let caller = response.request().extensions().get::<CallerId>().copied();
-    observed.log(response.status(), caller, problem.as_ref());
+    observed.log(response.status().as_u16(), problem.as_ref());
     response
 }
 
 /// The answer to a request that is lost: it panicked or took too long.
-fn abandon(observed: &Observed, api: &Api, problem: &Problem) -> Error {
-    let mut response: HttpResponse = problem.render(&observed.request_id, &observed.path);
+fn abandon(observed: &mut Observed, api: &Api, problem: &Problem) -> Error {
+    let mut response = problem.render(&observed.request_id, &observed.path);
     observed.finish(&api.settings, response.headers_mut());
     if let Some(origin) = &observed.allowed_origin {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
-    observed.log(response.status(), None, Some(problem));
+    observed.log(response.status().as_u16(), Some(problem));
     InternalError::from_response(problem.clone(), response).into()
 }
 
@@ -211,12 +261,4 @@ fn problem_of(error: &Error) -> Problem {
         _ => Code::InternalError,
     };
     Problem::new(code).caused_by(error.to_string())
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("panicked: {}", message.unwrap_or_default())
 }

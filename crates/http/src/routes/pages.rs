@@ -1,7 +1,12 @@
 //! The pages for people: the documentation, from the binary itself.
 
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
 
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header;
 use actix_web::web::{Bytes, ServiceConfig};
 use actix_web::{HttpResponse, web};
@@ -52,12 +57,43 @@ async fn docs() -> Answer {
 
 async fn asset(name: web::Path<String>) -> Answer {
     let (bytes, content_type) = file(&name)?;
-    Ok(HttpResponse::Ok().content_type(content_type).body(bytes))
+    Ok(HttpResponse::Ok()
+        .content_type(content_type)
+        .body(InPieces(bytes)))
 }
 
-fn file(name: &str) -> Result<(Vec<u8>, String), Problem> {
+fn file(name: &str) -> Result<(Bytes, String), Problem> {
     let file = utoipa_swagger_ui::serve(name, UI.clone())
         .map_err(|error| Problem::internal(error.to_string()))?
         .ok_or_else(|| Problem::new(Code::NotFound))?;
-    Ok((file.bytes.into_owned(), file.content_type))
+    let bytes = match file.bytes {
+        Cow::Borrowed(embedded) => Bytes::from_static(embedded),
+        Cow::Owned(made) => made.into(),
+    };
+    Ok((bytes, file.content_type))
+}
+
+/// A large file that lies in memory once: a connection copies a piece of it when the one before
+/// is on its way, so that clients who do not read cost no more than a piece each.
+struct InPieces(Bytes);
+
+impl InPieces {
+    /// As much as a connection buffers before it waits, in bytes.
+    const PIECE: usize = 32 * 1024;
+}
+
+impl MessageBody for InPieces {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.0.len() as u64)
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let length = self.0.len().min(Self::PIECE);
+        Poll::Ready((length > 0).then(|| Ok(self.0.split_to(length))))
+    }
 }

@@ -313,15 +313,6 @@ async fn a_wrong_password_and_an_unknown_address_look_the_same() {
     assert_eq!(answers.len(), 1, "{answers:?}");
 }
 
-#[actix_web::test]
-async fn a_longer_password_never_matches_its_first_72_bytes() {
-    let world = World::new().await;
-    let longest = format!("Aa1!{}", "x".repeat(68));
-    register(&world, ADA, &longest, "Ada").await.expect(201);
-    let answer = world.log_in(ADA, &format!("{longest}x")).await;
-    answer.assert_problem(401, "invalid_credentials");
-}
-
 fn assert_locked(answer: &Answer, until: &str, wait: &str) {
     answer.assert_problem(403, "account_locked");
     assert_eq!(answer.json["locked_until"], until);

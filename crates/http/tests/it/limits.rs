@@ -8,7 +8,7 @@ use actix_web::http::Method;
 use tasks_domain::rate_limit::{Decision, MockRateLimiter};
 use tasks_http::RateLimits;
 
-use crate::support::{Fault, FaultyStore, Scene, World, per_minute};
+use crate::support::{Fault, FaultyStore, PASSWORD, Scene, User, World, per_minute};
 
 /// With the contract's limits.
 async fn world() -> World {
@@ -130,9 +130,13 @@ async fn every_limited_answer_tells_the_limit() {
             assert_eq!(answer.header("ratelimit-policy").is_some(), is_told);
         }
     }
+    let bob = scene.world.register("bob.limits@example.com").await;
     for fault in [Fault::Unavailable, Fault::Corrupt, Fault::Panic] {
+        // Whose quota it is has to be known; from here on it is remembered.
+        scene.world.store.fail(None);
+        bob.get("/api/v1/users/me").await.expect(200);
         scene.world.store.fail(fault);
-        let answer = scene.ada.get("/api/v1/tasks").await;
+        let answer = bob.get("/api/v1/tasks").await;
         assert!(answer.status >= 500);
         assert!(answer.header("ratelimit").is_some(), "{fault:?}");
         assert!(answer.header("ratelimit-policy").is_some(), "{fault:?}");
@@ -288,4 +292,36 @@ async fn nobody_else_is_believed() {
     };
     assert_eq!(status("198.51.100.1").await, 401);
     assert_eq!(status("198.51.100.2").await, 429);
+}
+
+#[actix_web::test]
+async fn a_token_whose_session_has_ended_spends_its_senders_quota() {
+    let world = World::with(|setup| {
+        setup.settings.rate_limits = Some(RateLimits {
+            user: per_minute(3),
+            anonymous: per_minute(2),
+        });
+    })
+    .await;
+    let ended = world.register("bob@example.com").await;
+    let other_session = world.log_in("bob@example.com", PASSWORD).await.expect(200);
+    let bob = User::of(&world, &other_session);
+    world.clock.advance(Duration::from_mins(1));
+    world.log_out(&ended.refresh_token).await.expect(204);
+    world.clock.advance(Duration::from_mins(1));
+    for _ in 0..2 {
+        ended
+            .get("/api/v1/tasks")
+            .await
+            .assert_problem(401, "token_invalid");
+    }
+    for _ in 0..5 {
+        ended
+            .get("/api/v1/tasks")
+            .await
+            .assert_problem(429, "rate_limited");
+    }
+    for _ in 0..3 {
+        bob.get("/api/v1/tasks").await.expect(200);
+    }
 }

@@ -24,7 +24,7 @@ use tasks_domain::task::{
 use tasks_testkit::fakes::FakeStore;
 
 /// What a driver says when it fails; no answer may repeat it.
-pub(crate) const DRIVER_MESSAGE: &str = "relation \"users\" does not exist";
+pub(crate) const DRIVER_MESSAGE: &str = "relation users does not exist";
 
 /// What is wrong with a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
