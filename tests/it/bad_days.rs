@@ -5,8 +5,10 @@ use std::net::Shutdown;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
+use socket2::SockRef;
 
 use crate::support::{
     Answer, Client, PASSWORD, Service, Setup, Signal, at_once, eventually, raw_connection, send_raw,
@@ -157,6 +159,75 @@ fn clients_that_disconnect_harm_nobody() {
     let log = output.log();
     let failed: Vec<_> = log.iter().filter(|line| line["status"] == 500).collect();
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// Sends a request and resets the connection a little later, each time at another moment of the
+/// work that it asks for.
+fn send_and_reset(service: &Service, path: &str, body: &Value, attempt: u32) {
+    let body = body.to_string();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = raw_connection(service.address());
+    SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    let sent = Instant::now();
+    stream
+        .write_all(format!("{head}{body}").as_bytes())
+        .unwrap();
+    while sent.elapsed() < Duration::from_micros(40) * attempt {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn what_an_abandoned_request_began_is_finished() {
+    const ATTEMPTS: u32 = 40;
+    let service = Service::start();
+    let mut ended = 0;
+    for attempt in 0..ATTEMPTS {
+        let (client, grant) = service.register(&format!("out-{attempt}@example.com"));
+        assert_eq!(client.get("/api/v1/users/me").status, 200);
+        let token = json!({ "refresh_token": grant["refresh_token"] });
+        send_and_reset(&service, "/api/v1/auth/logout", &token, attempt);
+        if client.post("/api/v1/auth/refresh", &token).status == 401 {
+            ended += 1;
+            eventually("an end of the access token", || {
+                let answer = client.get("/api/v1/users/me");
+                answer.is_refusal(401, "token_invalid").then_some(())
+            });
+        }
+    }
+    assert!(
+        ended > 0,
+        "no request was taken up before its connection was reset"
+    );
+
+    let email = |attempt| format!("in-{attempt}@example.com");
+    for attempt in 0..ATTEMPTS {
+        let body = json!({
+            "email": email(attempt), "password": PASSWORD, "full_name": "Ada Lovelace",
+        });
+        send_and_reset(&service, "/api/v1/auth/register", &body, attempt * 3);
+    }
+    let client = service.client();
+    let stored: Vec<String> = (0..ATTEMPTS)
+        .map(email)
+        .filter(|email| client.log_in(email, PASSWORD).status == 200)
+        .collect();
+    assert!(!stored.is_empty());
+    let output = service.stop(Signal::Terminate);
+    for email in stored {
+        let mails = output
+            .log()
+            .iter()
+            .filter(|line| line["mail_to"] == *email)
+            .count();
+        assert_eq!(mails, 1, "{email}");
+    }
 }
 
 #[test]
