@@ -1,6 +1,6 @@
 //! The REST API over actix-web: extractors, routes, bodies, problem documents, middleware, OpenAPI.
 //!
-//! A request meets [`app`]'s middleware from the outside in (request id and log line, CORS, path
+//! A request meets [`app()`]'s middleware from the outside in (request id and log line, CORS, path
 //! and method, limit), then its handler's extractors (token, input), then the handler, which
 //! calls one use case of the domain.
 

@@ -59,7 +59,6 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
         .openapi(Document::openapi())
         .configure(routes::api)
         .split_for_parts();
-    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
     let components = document.components.get_or_insert_with(Components::new);
     components.add_security_scheme(
         BEARER,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::Method;
+use serde_json::json;
 use tasks_domain::rate_limit::{Decision, MockRateLimiter};
 use tasks_http::RateLimits;
 
@@ -53,6 +54,19 @@ async fn a_user_has_100_requests_a_minute_whatever_the_address() {
         .from(peer(200))
         .await
         .expect(200);
+}
+
+#[actix_web::test]
+async fn a_valid_token_counts_for_its_user_on_every_path() {
+    let world = world().await;
+    let ada = world.register("ada@example.com").await;
+    for path in ["/api/v1/tasks", "/api/v1/auth/login", "/api/v1/auth/logout"] {
+        let answer = ada.post(path, &json!({})).await;
+        assert_eq!(
+            answer.header("ratelimit-policy"),
+            Some("\"user\";q=100;w=60")
+        );
+    }
 }
 
 #[actix_web::test]

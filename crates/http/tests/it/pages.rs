@@ -98,6 +98,12 @@ async fn nothing_else_is_served_from_there() {
         "/docs/%00",
         "/docs/a/b",
     ] {
-        world.get(path).await.assert_problem(404, "not_found");
+        let answer = world.get(path).await;
+        answer.assert_problem(404, "not_found");
+        // The framework's own words are not repeated.
+        assert_eq!(
+            answer.json["detail"],
+            "there is nothing here, or it is deleted"
+        );
     }
 }
