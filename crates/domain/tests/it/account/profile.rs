@@ -62,13 +62,20 @@ async fn a_user_who_is_gone_is_told() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_is_an_error() {
+async fn a_store_that_fails_is_an_error_and_the_user_then_forgotten() {
     let mut ports = Ports::new();
     ports
         .users
         .expect_rename()
         .returning(|_, _, _| Err(unavailable()));
     let user = build::user().build();
+    let id = user.id;
+    ports
+        .cache
+        .expect_invalidate()
+        .once()
+        .withf(move |user| *user == id)
+        .return_const(());
     let failed = ports
         .service()
         .update_profile(&user, Some(build::full_name("After")))
