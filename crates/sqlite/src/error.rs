@@ -131,7 +131,7 @@ mod tests {
             );
         }
         assert!(matches!(
-            Failure::from_message("near \"SELEC\": syntax error"),
+            Failure::from_message("near \"FORM\": syntax error"),
             Failure::Other(_)
         ));
     }
