@@ -18,6 +18,8 @@ pub mod clock;
 pub mod contract;
 pub mod fakes;
 pub mod ids;
+#[cfg(feature = "servers")]
+pub mod servers;
 pub mod strategy;
 
 /// The runtime that the macros of [`contract`] run their cases on.

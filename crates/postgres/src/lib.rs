@@ -1,0 +1,1 @@
+//! The store for several instances: diesel-async over PostgreSQL.

@@ -1,0 +1,1 @@
+//! Rate limits and signed-in users that several instances share, in Redis.

@@ -1,0 +1,2 @@
+//! The contract suites on a real server.
+#![cfg(test)]
