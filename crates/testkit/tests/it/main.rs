@@ -1,4 +1,6 @@
-//! The testkit's own tests: the fakes pass the contracts.
+//! The testkit's own tests: the fakes pass the contracts, the servers obey.
 
 mod contracts;
 mod fakes;
+#[cfg(feature = "servers")]
+mod servers;
