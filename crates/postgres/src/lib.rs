@@ -1,1 +1,174 @@
-//! The store for several instances: diesel-async over PostgreSQL.
+//! The store for several instances: diesel-async over `PostgreSQL`.
+//!
+//! A port method is one unit of work: a task of its own on the main runtime, with a deadline. So a
+//! request that is dropped in the middle leaves no transaction open, and a worker that is busy
+//! does not hold up connections that others use.
+//!
+//! * `target`, `tls`: `DATABASE_URL`, and what `sslmode` means;
+//! * `pool`: connections, what they are set to, how they are shared;
+//! * `work`: units of work, their deadline and when they are done once more;
+//! * `error`: what Postgres's errors mean;
+//! * `users`, `sessions`, `tasks`, `categories`, `health`: the ports, one to a module.
+
+mod categories;
+mod error;
+mod health;
+mod migrations;
+mod pool;
+mod schema;
+mod sessions;
+mod target;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod users;
+mod values;
+mod work;
+
+use std::time::Duration;
+
+use deadpool::managed::Pool;
+use secrecy::{ExposeSecret, SecretString};
+use tasks_domain::store::StoreError;
+use tokio::runtime::Handle;
+
+pub use migrations::{MigrationError, MigrationState};
+pub use target::ConnectError;
+
+use pool::Connector;
+use work::{Kind, Work};
+
+/// How often it is looked whether the last connection is closed: the pool does not tell.
+const POLL: Duration = Duration::from_millis(10);
+
+/// How a store is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PgOptions {
+    /// How many connections are kept; under load there are up to [`PgOptions::OVERFLOW`] more. The
+    /// pool knows only one bound, so those stay open too once they were needed: the server has to
+    /// allow the sum for each instance.
+    pub pool_size: u32,
+}
+
+impl PgOptions {
+    /// How many connections are kept if nobody says.
+    pub const DEFAULT_POOL_SIZE: u32 = 10;
+    /// How many more there may be.
+    pub const OVERFLOW: u32 = 20;
+}
+
+impl Default for PgOptions {
+    fn default() -> Self {
+        Self {
+            pool_size: Self::DEFAULT_POOL_SIZE,
+        }
+    }
+}
+
+/// The store for several instances: a handle, cheap to clone.
+#[derive(Clone)]
+pub struct PgStore {
+    pool: Pool<Connector>,
+    runtime: Handle,
+}
+
+impl PgStore {
+    /// A store that connects when it is first needed. Nothing is opened or asked here, so that the
+    /// service starts while the database does not.
+    ///
+    /// To be called on the main, multi-threaded runtime, on which connections are then driven.
+    ///
+    /// # Panics
+    ///
+    /// Outside of any runtime.
+    pub fn connect_lazy(url: &SecretString, options: PgOptions) -> Result<Self, ConnectError> {
+        let routes = target::routes(url.expose_secret())?;
+        let size = options.pool_size.saturating_add(PgOptions::OVERFLOW);
+        Ok(Self {
+            pool: pool::build(
+                Connector::new(routes),
+                usize::try_from(size).unwrap_or(usize::MAX),
+            )?,
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Applies every pending migration, and names them. Of several instances that do so at once
+    /// one does, and the others wait for it.
+    pub async fn migrate_up(&self) -> Result<Vec<String>, MigrationError> {
+        self.migrate(migrations::up).await
+    }
+
+    /// Reverts the last migration, and names it.
+    pub async fn migrate_down(&self) -> Result<Option<String>, MigrationError> {
+        self.migrate(migrations::down).await
+    }
+
+    /// Every migration that the program or the database has, oldest first. Only reads.
+    pub async fn migration_status(&self) -> Result<Vec<MigrationState>, MigrationError> {
+        Ok(self
+            .run(Kind::Read, (), |session, ()| {
+                Box::pin(migrations::status(session))
+            })
+            .await?)
+    }
+
+    /// Closes every connection once what was begun on it is done, which has its own deadline. What is
+    /// asked of another handle afterwards is refused.
+    pub async fn close(self) {
+        self.pool.close();
+        let closed = async {
+            while self.pool.status().size > 0 {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        // What then still runs is cut off together with the runtime.
+        drop(tokio::time::timeout(work::DEADLINE, closed).await);
+    }
+
+    /// Does something that only reads.
+    async fn read<I, T>(&self, input: I, work: Work<I, T>) -> Result<T, StoreError>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        Ok(self.run(Kind::Read, input, work).await?)
+    }
+
+    /// Does something that changes the store by one statement.
+    async fn write<I, T>(&self, input: I, work: Work<I, T>) -> Result<T, StoreError>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        Ok(self.run(Kind::Statement, input, work).await?)
+    }
+
+    /// Does something in a transaction that is committed before it is answered. An error takes back
+    /// what was done, so an expected refusal has to be a value.
+    async fn transact<I, T>(&self, input: I, work: Work<I, T>) -> Result<T, StoreError>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        Ok(self.run(Kind::Transaction, input, work).await?)
+    }
+
+    async fn run<I, T>(&self, kind: Kind, input: I, work: Work<I, T>) -> Result<T, error::Failure>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        self.runtime
+            .spawn(work::run(self.pool.clone(), kind, input, work))
+            .await
+            .unwrap_or_else(|error| {
+                Err(if error.is_panic() {
+                    error::Failure::Other("a unit of work panicked".to_owned())
+                } else {
+                    error::Failure::Unavailable("the service is shutting down".to_owned())
+                })
+            })
+    }
+}

@@ -1,0 +1,279 @@
+//! Sessions and their refresh tokens.
+
+use async_trait::async_trait;
+use diesel::data_types::PgTimestamp;
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::try_join3;
+use tasks_domain::account::{
+    ClientInfo, LoginAttempts, NewRefreshToken, NewSession, RefreshTokenState, RefreshVerdict,
+    Rotation, SessionOpening, SessionRef, SessionRepository, TokenDigest, User,
+};
+use tasks_domain::clock::Timestamp;
+use tasks_domain::id::Id;
+use tasks_domain::store::StoreError;
+use uuid::Uuid;
+
+use crate::PgStore;
+use crate::error::Failure;
+use crate::schema::{refresh_tokens, sessions, users};
+use crate::users::{AttemptsRow, UserRow, set_attempts, write_uncounted};
+use crate::values::{optional_time, stored, time};
+
+/// Stores a session with its first refresh token.
+pub(crate) async fn insert_session(
+    session: &mut AsyncPgConnection,
+    user: Id<User>,
+    new: &NewSession,
+) -> Result<(), Failure> {
+    let token = &new.refresh_token;
+    diesel::insert_into(sessions::table)
+        .values((
+            sessions::id.eq(new.id.uuid()),
+            sessions::user_id.eq(user.uuid()),
+            sessions::created_at.eq(stored(token.created_at)),
+            sessions::last_used_at.eq(stored(token.created_at)),
+            sessions::expires_at.eq(stored(token.expires_at)),
+            sessions::user_agent.eq(new.client.user_agent.as_deref()),
+            sessions::ip_address.eq(new.client.address.to_string()),
+        ))
+        .execute(session)
+        .await?;
+    insert_token(session, user.uuid(), new.id.uuid(), token).await
+}
+
+async fn insert_token(
+    mut session: &AsyncPgConnection,
+    user: Uuid,
+    of: Uuid,
+    token: &NewRefreshToken,
+) -> Result<(), Failure> {
+    diesel::insert_into(refresh_tokens::table)
+        .values((
+            refresh_tokens::id.eq(token.id.uuid()),
+            refresh_tokens::user_id.eq(user),
+            refresh_tokens::session_id.eq(of),
+            refresh_tokens::token_hash.eq(token.digest.expose()),
+            refresh_tokens::expires_at.eq(stored(token.expires_at)),
+            refresh_tokens::created_at.eq(stored(token.created_at)),
+        ))
+        .execute(&mut session)
+        .await?;
+    Ok(())
+}
+
+async fn set_used(
+    mut session: &AsyncPgConnection,
+    token: Uuid,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    diesel::update(refresh_tokens::table.find(token))
+        .set(refresh_tokens::revoked_at.eq(stored(now)))
+        .execute(&mut session)
+        .await?;
+    Ok(())
+}
+
+/// A session goes on with another token.
+async fn prolong(
+    mut session: &AsyncPgConnection,
+    prolonged: Uuid,
+    token: &NewRefreshToken,
+    client: &ClientInfo,
+) -> Result<(), Failure> {
+    diesel::update(sessions::table.find(prolonged))
+        .set((
+            sessions::last_used_at.eq(stored(token.created_at)),
+            sessions::expires_at.eq(stored(token.expires_at)),
+            sessions::user_agent.eq(client.user_agent.as_deref()),
+            sessions::ip_address.eq(client.address.to_string()),
+        ))
+        .execute(&mut session)
+        .await?;
+    Ok(())
+}
+
+async fn end_session(
+    session: &mut AsyncPgConnection,
+    ended: Uuid,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    diesel::update(sessions::table.find(ended))
+        .filter(sessions::ended_at.is_null())
+        .set(sessions::ended_at.eq(stored(now)))
+        .execute(session)
+        .await?;
+    Ok(())
+}
+
+/// A presented token: its id, when it expires, when it was used, when its session ended, whose it is.
+type Presented = (
+    Uuid,
+    PgTimestamp,
+    Option<PgTimestamp>,
+    Option<PgTimestamp>,
+    UserRow,
+);
+
+#[async_trait]
+impl SessionRepository for PgStore {
+    async fn open(
+        &self,
+        user: Id<User>,
+        session: NewSession,
+        now: Timestamp,
+    ) -> Result<SessionOpening, StoreError> {
+        self.transact((user, session, now), |session, (user, new, now)| {
+            Box::pin(async move {
+                let attempts = users::table
+                    .find(user.uuid())
+                    .select(AttemptsRow::as_select())
+                    .for_no_key_update()
+                    .first(session)
+                    .await
+                    .optional()?;
+                let Some(attempts) = attempts else {
+                    write_uncounted(session).await?;
+                    return Ok(SessionOpening::NoAccount);
+                };
+                match LoginAttempts::try_from(attempts)?.after_success(*now) {
+                    Ok(attempts) => {
+                        set_attempts(session, user.uuid(), attempts).await?;
+                        insert_session(session, *user, new).await?;
+                        Ok(SessionOpening::Opened)
+                    }
+                    Err(locked) => {
+                        write_uncounted(session).await?;
+                        Ok(SessionOpening::Locked(locked))
+                    }
+                }
+            })
+        })
+        .await
+    }
+
+    async fn find_signed_in(&self, session: SessionRef) -> Result<Option<User>, StoreError> {
+        self.read(session, |session, wanted| {
+            Box::pin(async move {
+                let user = sessions::table
+                    .inner_join(users::table)
+                    .filter(sessions::id.eq(wanted.session.uuid()))
+                    .filter(sessions::user_id.eq(wanted.user.uuid()))
+                    .filter(sessions::ended_at.is_null())
+                    .select(UserRow::as_select())
+                    .first(session)
+                    .await
+                    .optional()?;
+                Ok(user.map(User::try_from).transpose()?)
+            })
+        })
+        .await
+    }
+
+    async fn rotate(
+        &self,
+        presented: &TokenDigest,
+        successor: NewRefreshToken,
+        client: ClientInfo,
+    ) -> Result<Rotation, StoreError> {
+        let input = (presented.clone(), successor, client);
+        self.transact(input, |session, (presented, successor, client)| {
+            Box::pin(async move {
+                // Whatever is done with the tokens of a session waits for its row: one row, so that no two
+                // wait for each other.
+                let locked: Option<Uuid> = sessions::table
+                    .filter(
+                        sessions::id.eq_any(
+                            refresh_tokens::table
+                                .filter(refresh_tokens::token_hash.eq(presented.expose()))
+                                .select(refresh_tokens::session_id),
+                        ),
+                    )
+                    .select(sessions::id)
+                    .for_no_key_update()
+                    .first(session)
+                    .await
+                    .optional()?;
+                let Some(locked) = locked else {
+                    return Ok(Rotation::Refused);
+                };
+                // A statement of its own, so that it sees what was committed during the wait.
+                let found: Option<Presented> = refresh_tokens::table
+                    .inner_join(sessions::table.inner_join(users::table))
+                    .filter(refresh_tokens::token_hash.eq(presented.expose()))
+                    .select((
+                        refresh_tokens::id,
+                        refresh_tokens::expires_at,
+                        refresh_tokens::revoked_at,
+                        sessions::ended_at,
+                        UserRow::as_select(),
+                    ))
+                    .first(session)
+                    .await
+                    .optional()?;
+                let Some((token, expires_at, revoked_at, ended_at, user)) = found else {
+                    return Ok(Rotation::Refused);
+                };
+                let user = User::try_from(user)?;
+                let state = RefreshTokenState {
+                    expires_at: time("refresh_tokens.expires_at", expires_at)?,
+                    used_at: optional_time("refresh_tokens.revoked_at", revoked_at)?,
+                    session_ended: ended_at.is_some(),
+                };
+                let now = successor.created_at;
+                let reference = SessionRef {
+                    user: user.id,
+                    session: Id::new(locked),
+                };
+                match state.judge(now) {
+                    RefreshVerdict::Refuse => Ok(Rotation::Refused),
+                    RefreshVerdict::RefuseRetry => Ok(Rotation::Retried(reference)),
+                    RefreshVerdict::EndSession => {
+                        end_session(session, locked, now).await?;
+                        Ok(Rotation::Reused(reference))
+                    }
+                    RefreshVerdict::Exchange => {
+                        // In one round trip.
+                        try_join3(
+                            set_used(session, token, now),
+                            insert_token(session, user.id.uuid(), locked, successor),
+                            prolong(session, locked, successor, client),
+                        )
+                        .await?;
+                        Ok(Rotation::Rotated {
+                            session: reference,
+                            user,
+                        })
+                    }
+                }
+            })
+        })
+        .await
+    }
+
+    async fn end_by_token(
+        &self,
+        presented: &TokenDigest,
+        now: Timestamp,
+    ) -> Result<Option<SessionRef>, StoreError> {
+        self.write((presented.clone(), now), |session, (presented, now)| {
+            Box::pin(async move {
+                let found: Option<(Uuid, Uuid)> = refresh_tokens::table
+                    .filter(refresh_tokens::token_hash.eq(presented.expose()))
+                    .select((refresh_tokens::user_id, refresh_tokens::session_id))
+                    .first(session)
+                    .await
+                    .optional()?;
+                let Some((user, ended)) = found else {
+                    return Ok(None);
+                };
+                end_session(session, ended, *now).await?;
+                Ok(Some(SessionRef {
+                    user: Id::new(user),
+                    session: Id::new(ended),
+                }))
+            })
+        })
+        .await
+    }
+}

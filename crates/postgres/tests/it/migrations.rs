@@ -1,0 +1,155 @@
+//! Migrations, there and back.
+
+use futures_util::future::join_all;
+use tasks_domain::health::{HealthProbe, SchemaProbe, SchemaState};
+use tasks_postgres::{MigrationError, MigrationState};
+use tasks_testkit::servers::PostgresServer;
+
+use crate::{TestStore, chain, connect};
+
+const FIRST: &str = "0001_accounts_tasks_categories";
+
+/// Everything that a migration can leave behind, each in a line.
+async fn schema(test: &TestStore) -> Vec<String> {
+    test.query(
+        "WITH ours AS (SELECT oid FROM pg_namespace WHERE nspname = 'public') \
+         SELECT concat_ws(' ', 'relation', c.relkind, c.relname, pg_get_indexdef(i.indexrelid)) \
+         FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid \
+         WHERE c.relnamespace IN (TABLE ours) AND c.relname NOT LIKE '\\_\\_diesel%' \
+         UNION ALL \
+         SELECT concat_ws(' ', 'column', c.relname, a.attnum, a.attname, \
+                          format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attcollation, \
+                          pg_get_expr(d.adbin, d.adrelid)) \
+         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'r' \
+         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+         WHERE c.relnamespace IN (TABLE ours) AND a.attnum > 0 AND c.relname NOT LIKE '\\_\\_diesel%' \
+         UNION ALL \
+         SELECT concat_ws(' ', 'constraint', c.relname, conname, pg_get_constraintdef(n.oid)) \
+         FROM pg_constraint n JOIN pg_class c ON c.oid = n.conrelid \
+         WHERE n.connamespace IN (TABLE ours) AND c.relname NOT LIKE '\\_\\_diesel%' \
+         UNION ALL \
+         SELECT concat_ws(' ', 'type', t.typname, e.enumsortorder, e.enumlabel) \
+         FROM pg_type t LEFT JOIN pg_enum e ON e.enumtypid = t.oid \
+         WHERE t.typnamespace IN (TABLE ours) AND t.typname NOT LIKE '%\\_\\_diesel%' \
+         UNION ALL \
+         SELECT 'function ' || proname FROM pg_proc WHERE pronamespace IN (TABLE ours) \
+         ORDER BY 1",
+    )
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_down_up_leaves_no_trace() {
+    let test = TestStore::empty().await;
+    let store = &test.store;
+    assert_eq!(schema(&test).await, Vec::<String>::new());
+    assert_eq!(store.migrate_up().await.unwrap(), [FIRST]);
+    let up = schema(&test).await;
+    for thing in [
+        "relation r tasks",
+        "column tasks 5 status task_status t 0 'pending'::task_status",
+        "type task_priority 1 low",
+        "type task_priority 3 high",
+        "constraint categories categories_user_id_name_key UNIQUE (user_id, name)",
+    ] {
+        assert!(up.iter().any(|line| line == thing), "{thing}: {up:#?}");
+    }
+    assert!(store.migrate_up().await.unwrap().is_empty());
+
+    let reverted = store.migrate_down().await.unwrap();
+    assert_eq!(reverted.as_deref(), Some(FIRST));
+    assert_eq!(schema(&test).await, Vec::<String>::new());
+    assert_eq!(store.migrate_down().await.unwrap(), None);
+
+    assert_eq!(store.migrate_up().await.unwrap(), [FIRST]);
+    assert_eq!(schema(&test).await, up);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_instances_at_once_one_migrates() {
+    let test = TestStore::empty().await;
+    let stores: Vec<_> = (0..5).map(|_| connect(&test.database.url, 1)).collect();
+    let outcomes = join_all(stores.iter().map(tasks_postgres::PgStore::migrate_up)).await;
+    let applied: Vec<_> = outcomes.into_iter().flat_map(Result::unwrap).collect();
+    assert_eq!(applied, [FIRST]);
+    assert_eq!(test.store.schema().await.unwrap(), SchemaState::Current);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_names_every_migration_and_changes_nothing() {
+    let test = TestStore::empty().await;
+    let state = |name: &str, applied, known| MigrationState {
+        name: name.to_owned(),
+        applied,
+        known,
+    };
+    let status = || async { test.store.migration_status().await.unwrap() };
+    assert_eq!(status().await, [state(FIRST, false, true)]);
+    let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'";
+    assert_eq!(test.query(tables).await, Vec::<String>::new());
+    test.store.migrate_up().await.unwrap();
+    assert_eq!(status().await, [state(FIRST, true, true)]);
+    test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')")
+        .await;
+    assert_eq!(
+        status().await,
+        [state(FIRST, true, true), state("9999", true, false)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_probe_tells_behind_current_and_ahead() {
+    let test = TestStore::empty().await;
+    let store = &test.store;
+    assert_eq!(store.schema().await.unwrap(), SchemaState::Behind(1));
+    store.migrate_up().await.unwrap();
+    assert_eq!(store.schema().await.unwrap(), SchemaState::Current);
+    test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')")
+        .await;
+    assert_eq!(store.schema().await.unwrap(), SchemaState::Ahead(1));
+    store.check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_newer_program_migrated_is_not_reverted() {
+    let test = TestStore::migrated().await;
+    test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')")
+        .await;
+    let error = test.store.migrate_down().await.unwrap_err();
+    assert!(matches!(error, MigrationError::Unknown(version) if version == "9999"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_away_is_not_a_migration_that_failed() {
+    let test = TestStore::empty().await;
+    test.execute("CREATE TABLE tasks (id int)").await;
+    let error = test.store.migrate_up().await.unwrap_err();
+    assert!(matches!(error, MigrationError::Failed(_)), "{error:?}");
+    assert!(chain(&error).contains("already exists"), "{error:?}");
+
+    let server = PostgresServer::start().await;
+    let url = server.url("postgres");
+    server.stop();
+    let store = connect(&url, 1);
+    for error in [
+        store.migrate_up().await.unwrap_err(),
+        store.migrate_down().await.unwrap_err(),
+        store.migration_status().await.unwrap_err(),
+    ] {
+        assert!(matches!(error, MigrationError::Unreachable(_)), "{error:?}");
+    }
+}
+
+/// Every foreign key has an index that begins with it, or deleting a user would scan.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_foreign_key_has_an_index() {
+    let test = TestStore::migrated().await;
+    let without = test
+        .query(
+            "SELECT conname::text FROM pg_constraint c WHERE contype = 'f' AND NOT EXISTS ( \
+                 SELECT 1 FROM pg_index i WHERE i.indrelid = c.conrelid \
+                 AND i.indpred IS NULL AND i.indkey[0] = c.conkey[1])",
+        )
+        .await;
+    assert_eq!(without, Vec::<String>::new());
+}
