@@ -17,6 +17,10 @@ use crate::ENTRY_OVERHEAD;
 /// at the latest.
 const TTL: Duration = Duration::from_mins(15);
 
+/// Likewise where other processes do change the store: a session that one of them ends is over
+/// everywhere within a second.
+const TTL_OF_SEVERAL: Duration = Duration::from_secs(1);
+
 /// How much memory the users may take: room for about 13,000 sessions of the usual size. One user's
 /// many sessions can push out others, who are then looked up again, but take no more than this.
 const MAX_BYTES: u64 = 8 * 1024 * 1024;
@@ -44,17 +48,22 @@ struct Remembered {
 }
 
 impl MemorySignedInCache {
-    /// A cache that remembers nobody.
+    /// A cache that remembers nobody, for a process that has its store to itself.
     pub fn new() -> Self {
-        Self::with_max_bytes(MAX_BYTES)
+        Self::with_bounds(MAX_BYTES, TTL)
     }
 
-    fn with_max_bytes(max_bytes: u64) -> Self {
+    /// A cache that remembers nobody, for one of several processes with one store.
+    pub fn for_one_of_several() -> Self {
+        Self::with_bounds(MAX_BYTES, TTL_OF_SEVERAL)
+    }
+
+    fn with_bounds(max_bytes: u64, ttl: Duration) -> Self {
         let remembered = Cache::builder()
             .eviction_policy(EvictionPolicy::lru())
             .weigher(|_: &SessionRef, remembered: &Remembered| remembered.bytes())
             .max_capacity(max_bytes)
-            .time_to_live(TTL)
+            .time_to_live(ttl)
             .build();
         Self {
             remembered,
@@ -153,12 +162,16 @@ mod tests {
     fn nobody_is_remembered_for_more_than_a_quarter_of_an_hour() {
         let policy = MemorySignedInCache::new().remembered.policy();
         assert_eq!(policy.time_to_live(), Some(Duration::from_mins(15)));
+        let policy = MemorySignedInCache::for_one_of_several()
+            .remembered
+            .policy();
+        assert_eq!(policy.time_to_live(), Some(Duration::from_secs(1)));
     }
 
     #[tokio::test]
     async fn more_sessions_than_fit_take_no_more_memory() {
         const MAX_BYTES: u64 = 64 * 1024;
-        let cache = MemorySignedInCache::with_max_bytes(MAX_BYTES);
+        let cache = MemorySignedInCache::with_bounds(MAX_BYTES, TTL);
         let user = build::user().full_name(&"🦀".repeat(200)).build();
         for _ in 0..5_000 {
             let session = session_of(&user);

@@ -1,0 +1,99 @@
+//! A sliding window for each key, exact and shared.
+
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_redis::redis::Script;
+use tasks_domain::rate_limit::{Decision, Quota, RateLimitKey, RateLimiter};
+use tasks_domain::store::StoreError;
+
+use crate::store::{Failure, Link, RedisStore};
+use crate::unique;
+
+/// Keeps the instant of every request that passed, in microseconds: a score is a double, which
+/// holds those until the year 2255. `string.format`, since Lua by itself writes 14 digits only.
+///
+/// Arguments: the limit, the window in microseconds, what to call this request, and the time, if
+/// it is not Redis's own.
+static HIT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local key, limit, window = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
+local now = tonumber(ARGV[4])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] * 1000000 + time[2]
+end
+local function text(number) return string.format('%.0f', number) end
+
+-- From the future: somebody has set the clock back. What was is not later than now.
+for _, request in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. text(now), '+inf')) do
+  redis.call('ZADD', key, text(now), request)
+end
+
+local begin = text(now - window)
+local used, allowed = redis.call('ZCOUNT', key, '(' .. begin, '+inf'), 0
+if used < limit then
+  redis.call('ZADD', key, text(now), ARGV[3])
+  redis.call('PEXPIRE', key, text(math.ceil(window / 1000)))
+  used, allowed = used + 1, 1
+end
+-- Not earlier: after a first write Redis would let a script go on above its limit of memory.
+redis.call('ZREMRANGEBYSCORE', key, '-inf', begin)
+local oldest = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or now
+return {allowed, math.max(limit - used, 0), oldest + window - now}
+",
+    )
+});
+
+#[async_trait]
+impl RateLimiter for RedisStore {
+    async fn hit(&self, key: RateLimitKey, quota: Quota) -> Result<Decision, StoreError> {
+        let now = self.clock.as_ref().map(|clock| clock.now().unix_micros());
+        let mut hit = HIT.key(name(key, quota));
+        // The same name if it is sent twice, so that it is counted once.
+        hit.arg(quota.limit)
+            .arg(micros(quota.window))
+            .arg(unique::name().as_slice())
+            .arg(now.map_or_else(String::new, |now| now.to_string()));
+        let hit = &hit;
+        let decide = |mut connection| async move { hit.invoke_async(&mut connection).await };
+        match self.link.run::<(bool, u32, u64), _>(decide).await {
+            Ok((allowed, remaining, reset)) => Ok(Decision {
+                allowed,
+                remaining,
+                reset: Duration::from_micros(reset),
+            }),
+            Err(error) => {
+                self.link.unavailable.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Whether Redis takes the script, and what it writes: a read-only Redis, or one without memory,
+/// would answer a PING.
+pub(crate) async fn rehearse(link: &Link, limit: Duration) -> Result<(), Failure> {
+    let mut hit = HIT.key("tasks:limit:{rehearsal}");
+    hit.arg(1).arg(1_000).arg("rehearsal").arg("");
+    let hit = &hit;
+    let decide = |mut connection| async move { hit.invoke_async(&mut connection).await };
+    link.attempt::<(), _>(limit, decide).await
+}
+
+/// The name of a window. The quota is part of it: one window cannot serve two.
+fn name(key: RateLimitKey, quota: Quota) -> String {
+    let whose = match key {
+        RateLimitKey::User(user) => format!("user:{user}"),
+        RateLimitKey::Address(address) => format!("address:{address}"),
+    };
+    let Quota { limit, window } = quota;
+    format!("tasks:limit:{{{whose}}}:{limit}:{}", micros(window))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

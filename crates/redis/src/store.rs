@@ -1,0 +1,388 @@
+//! The connections, and what happens when Redis does not answer.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool::Runtime;
+use deadpool::managed::{Metrics, Object, Pool, PoolError, RecycleResult, Timeouts};
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{
+    AsyncConnectionConfig, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisError,
+    RedisResult,
+};
+use tasks_domain::clock::Clock;
+use tasks_domain::health::HealthProbe;
+use tasks_domain::store::StoreError;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::breaker::Breaker;
+use crate::rate_limiter;
+use crate::signed_in_cache;
+
+/// How many connections a process opens at most. An operation holds one for a round trip, well
+/// below a millisecond, so these carry thousands of operations a second; and so few can all be
+/// opened at once within the time limit, TLS included.
+const MAX_CONNECTIONS: usize = 8;
+
+/// How long a health check waits, connecting included: the bound of every health check.
+const HEALTH_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long Redis is left alone after it did not answer, before it is asked again. So there is at
+/// most one warning in this time too.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The shared limits and the shared cache: a handle, cheap to clone.
+#[derive(Clone)]
+pub struct RedisStore {
+    pub(crate) link: Arc<Link>,
+    pub(crate) clock: Option<Arc<dyn Clock>>,
+}
+
+/// Why there is no store. Names no part of the URL, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nothing that Redis can be reached at.
+    #[error(
+        "not a Redis URL, expected redis://[user:password@]host[:port][/database] or rediss://…: {reason}"
+    )]
+    Url {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Called outside a runtime, which the connections would live on.
+    #[error("Redis needs a running async runtime")]
+    NoRuntime(#[source] tokio::runtime::TryCurrentError),
+    /// The pool cannot be made.
+    #[error("cannot make the pool of Redis connections")]
+    Pool(#[source] deadpool::managed::BuildError),
+}
+
+/// How many connections are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Waiting for work.
+    pub idle: usize,
+    /// At work.
+    pub in_use: usize,
+}
+
+impl RedisStore {
+    /// How long a call waits for Redis at most: for a connection, which may have to be opened, and
+    /// for the answer.
+    pub const TIME_LIMIT: Duration = Duration::from_millis(100);
+
+    /// A store at a URL. Opens no connection yet, so a Redis that is away does not matter here.
+    ///
+    /// Call it on the main multi-thread runtime: connections are opened there, whoever needs one,
+    /// since a connection is driven by the runtime that opened it and must not wait for a busy
+    /// worker.
+    pub fn connect_lazy(url: &str) -> Result<Self, ConnectError> {
+        Self::connect_with_limit(url, Self::TIME_LIMIT)
+    }
+
+    /// With another time limit, for tests of something else on a busy machine.
+    #[doc(hidden)]
+    pub fn connect_with_limit(url: &str, time_limit: Duration) -> Result<Self, ConnectError> {
+        let target = url
+            .into_connection_info()
+            .map_err(|error| invalid(&error))?;
+        let runtime = Handle::try_current().map_err(ConnectError::NoRuntime)?;
+        let opener = Opener::new(target, runtime.clone()).map_err(|error| invalid(&error))?;
+        let pool = Pool::builder(opener)
+            .max_size(MAX_CONNECTIONS)
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(ConnectError::Pool)?;
+        Ok(Self {
+            link: Arc::new(Link {
+                pool,
+                runtime,
+                time_limit,
+                breaker: Mutex::default(),
+                unavailable: AtomicU64::new(0),
+            }),
+            clock: None,
+        })
+    }
+
+    /// Goes by another clock than Redis's own, for the contract suite.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock: Some(clock),
+            ..self
+        }
+    }
+
+    /// How many requests Redis did not count, so that somebody else had to decide on them.
+    pub fn unavailable_total(&self) -> u64 {
+        self.link.unavailable.load(Ordering::Relaxed)
+    }
+
+    /// How many connections there are now.
+    pub fn connections(&self) -> Connections {
+        let status = self.link.pool.status();
+        Connections {
+            idle: status.available,
+            in_use: status.size.saturating_sub(status.available),
+        }
+    }
+
+    /// Closes all connections. Whatever is called afterwards fails at once.
+    ///
+    /// Users whom Redis could not be told to forget are tried a last time.
+    pub async fn close(self) {
+        let stale = self.link.breaker().close();
+        if let Some(stale) = stale {
+            // If Redis is still away, what it knows of them expires.
+            let _ = signed_in_cache::forget(&self.link, &stale).await;
+        }
+        self.link.pool.close();
+    }
+}
+
+fn invalid(error: &RedisError) -> ConnectError {
+    // Its category and fixed description only: details could quote the URL.
+    ConnectError::Url {
+        reason: error.category().to_owned(),
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl HealthProbe for RedisStore {
+    /// Asks Redis itself, whatever the breaker thinks.
+    async fn check(&self) -> Result<(), StoreError> {
+        let answer = rate_limiter::rehearse(&self.link, HEALTH_LIMIT).await;
+        answer.map_err(Failure::into_store_error)
+    }
+}
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// It did not answer, or let itself not be connected to, in time.
+    #[error("no answer within {} ms", .0.as_millis())]
+    Late(Duration),
+    /// It answered with an error, or the connection broke.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// The breaker is open.
+    #[error("Redis did not answer a moment ago")]
+    Open,
+    /// The store is closed, or its runtime is.
+    #[error("the connections to Redis are closed")]
+    Closed,
+}
+
+impl Failure {
+    fn into_store_error(self) -> StoreError {
+        StoreError::Unavailable(Box::new(self))
+    }
+}
+
+/// The way to Redis, which all clones of a store share.
+pub(crate) struct Link {
+    pool: Pool<Opener>,
+    pub(crate) runtime: Handle,
+    pub(crate) time_limit: Duration,
+    breaker: Mutex<Breaker>,
+    pub(crate) unavailable: AtomicU64,
+}
+
+impl Link {
+    pub(crate) fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with a connection, unless the breaker is open; opens it on a failure.
+    ///
+    /// It may be done twice, so it must not matter if it is.
+    pub(crate) async fn run<T, F>(
+        self: &Arc<Self>,
+        operation: impl Fn(MultiplexedConnection) -> F + Send + Sync,
+    ) -> Result<T, StoreError>
+    where
+        T: FromRedisValue,
+        F: Future<Output = RedisResult<T>> + Send,
+    {
+        if self.breaker().is_open() {
+            return Err(Failure::Open.into_store_error());
+        }
+        let result = self.attempt(self.time_limit, operation).await;
+        result.map_err(|failure| {
+            self.trip(&failure);
+            failure.into_store_error()
+        })
+    }
+
+    /// Does something with a connection within a time limit.
+    ///
+    /// The caller may go away at any point: a multiplexed connection still takes the answer to what
+    /// was asked, and throws it away.
+    pub(crate) async fn attempt<T, F>(
+        &self,
+        limit: Duration,
+        operation: impl Fn(MultiplexedConnection) -> F + Send + Sync,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = RedisResult<T>> + Send,
+    {
+        let twice = async {
+            match self.once(limit, &operation).await {
+                // An idle connection that Redis, or a proxy before it, has closed meanwhile.
+                Err(Failure::Redis(error)) if error.is_unrecoverable_error() => {
+                    self.forget_connections();
+                    self.once(limit, &operation).await
+                }
+                result => result,
+            }
+        };
+        let result = timeout(limit, twice)
+            .await
+            .unwrap_or(Err(Failure::Late(limit)));
+        if result.is_err() {
+            // One that does not answer is no different from one that leads nowhere.
+            self.forget_connections();
+        }
+        result
+    }
+
+    async fn once<T, F>(
+        &self,
+        limit: Duration,
+        operation: &(impl Fn(MultiplexedConnection) -> F + Send + Sync),
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = RedisResult<T>> + Send,
+    {
+        let timeouts = Timeouts {
+            wait: Some(limit),
+            create: Some(limit),
+            recycle: Some(limit),
+        };
+        let connection = match self.pool.timeout_get(&timeouts).await {
+            Ok(connection) => connection,
+            Err(PoolError::Backend(error)) => return Err(error),
+            Err(PoolError::Timeout(_)) => return Err(Failure::Late(limit)),
+            Err(
+                PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_),
+            ) => {
+                return Err(Failure::Closed);
+            }
+        };
+        let result = operation(connection.clone()).await;
+        if result.is_err() {
+            drop(Object::take(connection));
+        }
+        Ok(result?)
+    }
+
+    /// Closes the idle connections.
+    fn forget_connections(&self) {
+        self.pool.retain(|_, _| false);
+    }
+
+    /// Opens the breaker, and leaves it to a task in the background to close it.
+    fn trip(self: &Arc<Self>, failure: &Failure) {
+        if self.breaker().open() {
+            tracing::warn!(error = %chain(failure), "redis does not answer");
+            self.runtime.spawn(recover(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes the breaker if Redis does what it is needed for, and no user who was changed
+    /// meanwhile is remembered there any more.
+    async fn try_to_close(&self) -> Result<(), Failure> {
+        rate_limiter::rehearse(self, self.time_limit).await?;
+        loop {
+            let Some(stale) = self.breaker().close() else {
+                return Ok(());
+            };
+            signed_in_cache::forget(self, &stale).await?;
+            self.breaker().settle(&stale);
+        }
+    }
+}
+
+/// Tries to close the breaker until it is closed or the store is.
+async fn recover(link: Weak<Link>) {
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let Some(link) = link.upgrade().filter(|link| !link.pool.is_closed()) else {
+            return;
+        };
+        match link.try_to_close().await {
+            Ok(()) => {
+                tracing::info!("redis answers again");
+                return;
+            }
+            Err(failure) => tracing::warn!(error = %chain(&failure), "redis does not answer"),
+        }
+    }
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
+
+/// Opens connections on the main runtime.
+struct Opener {
+    inner: Arc<deadpool_redis::Manager>,
+    runtime: Handle,
+}
+
+impl Opener {
+    fn new(target: ConnectionInfo, runtime: Handle) -> RedisResult<Self> {
+        // Who needs a connection sets the limit. These, the longest that anybody waits, are only
+        // there to end what nobody waits for any more.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(HEALTH_LIMIT))
+            .set_response_timeout(Some(HEALTH_LIMIT));
+        Ok(Self {
+            inner: Arc::new(deadpool_redis::Manager::new_with_config(target, config)?),
+            runtime,
+        })
+    }
+}
+
+impl deadpool::managed::Manager for Opener {
+    type Type = MultiplexedConnection;
+    type Error = Failure;
+
+    async fn create(&self) -> Result<MultiplexedConnection, Failure> {
+        let inner = self.inner.clone();
+        // In a set, so that it is given up if nobody waits for it any more.
+        let mut opening = JoinSet::new();
+        opening.spawn_on(async move { inner.create().await }, &self.runtime);
+        match opening.join_next().await {
+            Some(Ok(opened)) => Ok(opened?),
+            Some(Err(_)) | None => Err(Failure::Closed),
+        }
+    }
+
+    /// Without the usual PING, which would double the round trips of every operation: a connection
+    /// that broke is noticed when it is used.
+    async fn recycle(&self, _: &mut MultiplexedConnection, _: &Metrics) -> RecycleResult<Failure> {
+        Ok(())
+    }
+}

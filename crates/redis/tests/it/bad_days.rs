@@ -1,0 +1,218 @@
+//! Redis away, and back.
+
+use std::error::Error as _;
+use std::time::{Duration, Instant};
+
+use tasks_domain::account::SignedInCache;
+use tasks_domain::health::HealthProbe;
+use tasks_domain::rate_limit::RateLimiter;
+use tasks_domain::store::StoreError;
+use tasks_redis::RedisStore;
+use tasks_testkit::servers::{Proxy, RedisServer};
+use tasks_testkit::{build, tokio};
+
+use crate::{knows, patient, quota, remember, session_of, somebody, until};
+
+/// Much more than the time limit, much less than any other limit that could apply.
+const SOON: Duration = Duration::from_secs(1);
+
+async fn is_well(store: &RedisStore) -> bool {
+    store.hit(somebody(), quota(1)).await.is_ok()
+}
+
+/// The first call pays a little, the others nothing; a change meanwhile is not lost; all is well
+/// again without a new store.
+async fn away_and_back(url: &str, harm: impl FnOnce(), heal: impl FnOnce()) {
+    let store = RedisStore::connect_lazy(url).unwrap();
+    // The machine may be too busy for the first connection.
+    until("is well", || is_well(&store)).await;
+    let user = build::user().build();
+    let session = session_of(&user);
+    remember(&patient(url), session, &user).await;
+    let before = store.unavailable_total();
+
+    harm();
+    let started = Instant::now();
+    let first = store.hit(somebody(), quota(1)).await.unwrap_err();
+    assert!(matches!(first, StoreError::Unavailable(_)), "{first:?}");
+    assert!(started.elapsed() < SOON);
+    for _ in 0..20 {
+        let error = store.hit(somebody(), quota(1)).await.unwrap_err();
+        let why = error.source().unwrap().to_string();
+        assert_eq!(why, "Redis did not answer a moment ago");
+    }
+    assert_eq!(store.unavailable_total() - before, 21);
+    assert!(!knows(&store, session).await);
+    // The user changes.
+    store.invalidate(user.id).await;
+    // Also where it would answer a PING.
+    assert!(store.check().await.is_err());
+
+    heal();
+    until("is well again", || is_well(&store)).await;
+    let other = patient(url);
+    assert!(!knows(&other, session).await, "the old user is remembered");
+    assert!(!knows(&store, session).await, "the old user is remembered");
+    until("is remembered again", || async {
+        if let tasks_domain::account::CacheLookup::Miss(lease) = store.get(session).await {
+            store.put(session, &user, lease).await;
+        }
+        knows(&store, session).await
+    })
+    .await;
+    store.check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped() {
+    let server = RedisServer::start().await;
+    away_and_back(&server.url(), || server.stop(), || server.restart()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed() {
+    let server = RedisServer::start().await;
+    away_and_back(&server.url(), || server.kill(), || server.restart()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frozen() {
+    let server = RedisServer::start().await;
+    away_and_back(&server.url(), || server.freeze(), || server.thaw()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_off() {
+    let server = RedisServer::start().await;
+    let proxy = Proxy::to(&server.url().replace("redis://", ""));
+    let url = format!("redis://{}", proxy.address());
+    away_and_back(&url, || proxy.cut(), || proxy.resume()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn read_only() {
+    let server = RedisServer::start().await;
+    let harm = || assert_eq!(server.command("REPLICAOF 127.0.0.1 1"), "+OK");
+    let heal = || assert_eq!(server.command("REPLICAOF NO ONE"), "+OK");
+    away_and_back(&server.url(), harm, heal).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_for_a_password() {
+    let server = RedisServer::start().await;
+    let harm = || server.config(&["--requirepass", "secret"]);
+    away_and_back(&server.url(), harm, || server.restart()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn out_of_memory() {
+    let server = RedisServer::start().await;
+    let harm = || assert_eq!(server.command("CONFIG SET maxmemory 1"), "+OK");
+    let heal = || assert_eq!(server.command("CONFIG SET maxmemory 0"), "+OK");
+    away_and_back(&server.url(), harm, heal).await;
+}
+
+/// A Redis that answers, but does not do what it is needed for, is not taken for well.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_cannot_write_it_is_asked_in_the_background_only() {
+    let server = RedisServer::start().await;
+    let store = patient(&server.url());
+    assert!(is_well(&store).await);
+    server.command("CONFIG SET maxmemory 1");
+    server.command("CONFIG RESETSTAT");
+    assert!(!is_well(&store).await);
+    // The call that noticed, and two more that asked in vain.
+    until("it is asked again", || async {
+        let error = store.hit(somebody(), quota(1)).await.unwrap_err();
+        let why = error.source().unwrap().to_string();
+        assert_eq!(why, "Redis did not answer a moment ago");
+        let asked = server.command("INFO commandstats");
+        asked.contains("cmdstat_evalsha:calls=3,")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn emptied_it_goes_on() {
+    let server = RedisServer::start().await;
+    let store = patient(&server.url());
+    let user = build::user().build();
+    let session = session_of(&user);
+    for command in ["FLUSHALL", "SCRIPT FLUSH", "CLIENT KILL TYPE normal"] {
+        store.hit(somebody(), quota(1)).await.unwrap();
+        store.invalidate(user.id).await;
+        remember(&store, session, &user).await;
+        server.command(command);
+        store.hit(somebody(), quota(1)).await.unwrap();
+        store.check().await.unwrap();
+        assert_eq!(store.unavailable_total(), 0, "{command}");
+    }
+}
+
+/// Whatever the first call is that notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalidation_that_finds_redis_away_is_delivered_when_it_is_back() {
+    let server = RedisServer::start().await;
+    let (store, url) = (
+        RedisStore::connect_lazy(&server.url()).unwrap(),
+        server.url(),
+    );
+    until("is well", || is_well(&store)).await;
+    let user = build::user().build();
+    let session = session_of(&user);
+    remember(&patient(&url), session, &user).await;
+    server.stop();
+    let started = Instant::now();
+    store.invalidate(user.id).await;
+    assert!(started.elapsed() < SOON);
+    server.restart();
+    // The server is back with the old user, and this process does not believe it.
+    assert!(!knows(&store, session).await);
+    until("is well again", || is_well(&store)).await;
+    assert!(!knows(&patient(&url), session).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalidation_that_is_not_delivered_yet_is_when_the_store_closes() {
+    let server = RedisServer::start().await;
+    let (store, other) = (patient(&server.url()), patient(&server.url()));
+    let user = build::user().build();
+    let session = session_of(&user);
+    remember(&store, session, &user).await;
+    server.stop();
+    store.invalidate(user.id).await;
+    server.restart();
+    store.close().await;
+    assert!(!knows(&other, session).await);
+}
+
+/// More than are remembered one by one.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_very_many_changes_everybody_is_forgotten_and_nothing_else() {
+    let server = RedisServer::start().await;
+    let (store, url) = (
+        RedisStore::connect_lazy(&server.url()).unwrap(),
+        server.url(),
+    );
+    let other = patient(&url);
+    let users: Vec<_> = (0..3).map(|_| build::user().build()).collect();
+    let sessions: Vec<_> = users.iter().map(session_of).collect();
+    for (user, session) in users.iter().zip(&sessions) {
+        remember(&other, *session, user).await;
+    }
+    let key = somebody();
+    assert!(other.hit(key, quota(1)).await.unwrap().allowed);
+
+    server.stop();
+    assert!(!is_well(&store).await);
+    store.invalidate(users[0].id).await;
+    for _ in 0..10_001 {
+        store.invalidate(build::id()).await;
+    }
+    server.restart();
+    until("is well again", || is_well(&store)).await;
+    for session in sessions {
+        assert!(!knows(&other, session).await);
+    }
+    assert!(!other.hit(key, quota(1)).await.unwrap().allowed);
+}
