@@ -12,7 +12,7 @@ run *args:
 
 # Run all tests
 test:
-    cargo test --workspace
+    .ci/test
 
 # Format the code
 fmt:
@@ -28,7 +28,7 @@ check:
 lint:
     .ci/tools python
     {{ venv }}/typos
-    {{ venv }}/shellcheck .ci/run .ci/tools .ci/coverage .ci/openapi .githooks/pre-commit
+    {{ venv }}/shellcheck .ci/run .ci/tools .ci/coverage .ci/openapi .ci/deploy .ci/test .githooks/pre-commit
 
 # Run the tests with coverage, e.g. `just coverage --html`
 coverage *args:

@@ -8,10 +8,12 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 /// Every crate of the workspace, and those of the workspace that it may know.
 ///
 /// The adapters never see one another; only the binary sees all. Test code is not restricted.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("tasks-domain", &[]),
     ("tasks-http", &["tasks-domain"]),
     ("tasks-memory", &["tasks-domain"]),
+    ("tasks-postgres", &["tasks-domain"]),
+    ("tasks-redis", &["tasks-domain"]),
     ("tasks-security", &["tasks-domain"]),
     ("tasks-smtp", &["tasks-domain"]),
     ("tasks-sqlite", &["tasks-domain"]),
@@ -22,6 +24,8 @@ const ARROWS: [(&str, &[&str]); 9] = [
             "tasks-domain",
             "tasks-http",
             "tasks-memory",
+            "tasks-postgres",
+            "tasks-redis",
             "tasks-security",
             "tasks-smtp",
             "tasks-sqlite",
@@ -41,13 +45,18 @@ const KNOWN_TO_THE_DOMAIN: [&str; 6] = [
 ];
 
 /// What belongs to one side of the hexagon: beginnings of crates' names, and who may know them.
-const GUARDED: [(&[&str], &[&str]); 7] = [
+const GUARDED: [(&[&str], &[&str]); 11] = [
+    (&["diesel"], &["tasks-postgres", "tasks-sqlite"]),
     (
-        &["diesel", "libsqlite3-sys", "rusqlite", "sqlx"],
-        &["tasks-sqlite", "tasks-postgres"],
+        &["diesel-async", "tokio-postgres-rustls"],
+        &["tasks-postgres"],
     ),
+    // The servers for tests are asked with it too.
+    (&["tokio-postgres"], &["tasks-postgres", "tasks-testkit"]),
+    (&["libsqlite3-sys", "rusqlite", "sqlx"], &["tasks-sqlite"]),
     (&["actix-", "utoipa", "garde"], &["tasks-http", "task-api"]),
     (&["redis", "deadpool-redis"], &["tasks-redis"]),
+    (&["deadpool"], &["tasks-postgres", "tasks-redis"]),
     (&["lettre"], &["tasks-smtp"]),
     (&["moka"], &["tasks-memory"]),
     (&["jsonwebtoken", "bcrypt"], &["tasks-security"]),

@@ -8,7 +8,12 @@ const PUBLIC_URL: &str = "https://tasks.example.com";
 
 #[test]
 fn from_registration_to_an_empty_list() {
-    let service = Setup::new().with("PUBLIC_URL", PUBLIC_URL).start();
+    journey(Setup::new());
+}
+
+/// The journey, the same on every store.
+pub(crate) fn journey(setup: Setup) {
+    let service = setup.with("PUBLIC_URL", PUBLIC_URL).start();
 
     let (client, registered) = service.register("Ada@Example.com");
     let user = &registered["user"];

@@ -14,16 +14,20 @@ use crate::support::{PASSWORD, Service, Setup, Signal, eventually, raw_connectio
 #[test]
 fn data_and_tokens_survive_a_restart() {
     let setup = Setup::new();
-    let service = setup.start();
-    let (client, grant) = service.register("ada@example.com");
-    let (path, task) = client.create_task("Write the report");
-    assert_eq!(service.stop(Signal::Terminate).status, 0);
-
+    survive_a_restart(&setup);
     let key = setup.database().with_file_name("jwt_secret_key");
     for file in [&key, &setup.database()] {
         let mode = fs::metadata(file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", file.display());
     }
+}
+
+/// Checks that a second process knows what the first one was told, on every store.
+pub(crate) fn survive_a_restart(setup: &Setup) {
+    let service = setup.start();
+    let (client, grant) = service.register("ada@example.com");
+    let (path, task) = client.create_task("Write the report");
+    assert_eq!(service.stop(Signal::Terminate).status, 0);
 
     let service = setup.start();
     let client = service

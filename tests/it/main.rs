@@ -6,7 +6,10 @@
 mod arrows;
 mod bad_days;
 mod configuration;
+mod faults;
 mod journey;
 mod lifecycle;
 mod readme;
+mod stores;
 mod support;
+mod two_instances;

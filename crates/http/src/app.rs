@@ -31,6 +31,8 @@ pub struct Services {
     pub categories: CategoryService,
     /// How often somebody may call.
     pub limiter: Arc<dyn RateLimiter>,
+    /// Stands in for the limiter where it does not answer and guessing passwords must stay slow.
+    pub stand_in_limiter: Arc<dyn RateLimiter>,
     /// Whether the parts are well.
     pub health: Health,
     /// Time.
@@ -79,6 +81,7 @@ pub struct Api {
     pub(crate) tasks: TaskService,
     pub(crate) categories: CategoryService,
     pub(crate) limiter: Arc<dyn RateLimiter>,
+    pub(crate) stand_in_limiter: Arc<dyn RateLimiter>,
     pub(crate) health: Health,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdGenerator>,
@@ -95,6 +98,7 @@ impl Api {
             tasks,
             categories,
             limiter,
+            stand_in_limiter,
             health,
             clock,
             ids,
@@ -104,6 +108,7 @@ impl Api {
             tasks,
             categories,
             limiter,
+            stand_in_limiter,
             health,
             clock,
             ids,

@@ -7,13 +7,14 @@ mod parse;
 mod source;
 mod variables;
 
+use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tasks_domain::access::VerifiedOnly;
 use tasks_domain::account::SessionPolicy;
 use tasks_domain::rate_limit::Quota;
@@ -21,12 +22,17 @@ use tasks_http::RateLimits;
 use tasks_security::JwtAlgorithm;
 use url::Url;
 
+use crate::failure::Failure;
+
 pub(crate) use source::Source;
-pub(crate) use variables::example;
+pub(crate) use variables::{DATABASE_URL, REDIS_URL, example};
 use variables::{DefaultValue, Shown, Variable};
 
 /// The file that is read in development, in the working directory.
 const DOTENV: &str = ".env";
+
+/// The folder of the default database.
+const DEFAULT_FOLDER: &str = "data";
 
 /// The key of a JWT has at least so many bytes: as many as the digest of the weakest algorithm.
 pub(crate) const MIN_KEY_BYTES: usize = 32;
@@ -94,6 +100,27 @@ impl Host {
     }
 }
 
+/// Where the data is.
+#[derive(Clone, Debug)]
+pub(crate) enum Database {
+    /// The file of the embedded store.
+    Sqlite(PathBuf),
+    /// The URL of a server, which may hold a password.
+    Postgres(SecretString),
+}
+
+impl Database {
+    /// The folder of what this process keeps for itself: beside an embedded database, otherwise
+    /// where one would be.
+    pub(crate) fn folder(&self) -> &Path {
+        let beside = match self {
+            Self::Sqlite(file) => file.parent(),
+            Self::Postgres(_) => None,
+        };
+        beside.unwrap_or(DEFAULT_FOLDER.as_ref())
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum EmailBackend {
     Console,
@@ -115,9 +142,10 @@ pub(crate) struct Config {
     pub(crate) port: u16,
     /// Unset, it is where the service listens.
     pub(crate) public_url: Option<Url>,
-    /// The file of the embedded store.
-    pub(crate) database: PathBuf,
+    pub(crate) database: Database,
     pub(crate) database_pool_size: u32,
+    /// Unset, limits and caches live in the process.
+    pub(crate) redis: Option<SecretString>,
     pub(crate) run_migrations: bool,
     /// Never unset in production.
     pub(crate) jwt_secret_key: Option<SecretString>,
@@ -139,6 +167,17 @@ pub(crate) struct Config {
 /// What is wrong with the configuration, one line for each variable.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ConfigError(Vec<String>);
+
+impl ConfigError {
+    /// A variable that only its adapter can judge.
+    pub(crate) fn refused(variable: &Variable, error: &dyn Error) -> Self {
+        let Variable { name, rule, .. } = variable;
+        let reason = Failure::causes(error);
+        Self(vec![format!(
+            "{name} cannot be used: {reason}; allowed: {rule}"
+        )])
+    }
+}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -199,6 +238,17 @@ impl Config {
             .collect()
     }
 
+    /// Where the data is, fit to be shown.
+    pub(crate) fn database_place(&self) -> String {
+        match &self.database {
+            Database::Sqlite(path) => std::path::absolute(path)
+                .unwrap_or(path.clone())
+                .display()
+                .to_string(),
+            Database::Postgres(url) => mask_passwords(url.expose_secret()),
+        }
+    }
+
     /// Whether this is production.
     pub(crate) fn production(&self) -> bool {
         self.environment == Environment::Production
@@ -225,8 +275,11 @@ impl Reader<'_> {
 
         let database = self.value(&variables::DATABASE_URL, parse::database);
         let database_pool_size = self.value(&variables::DATABASE_POOL_SIZE, parse::number(1..=200));
-        let run_migrations = self.value_or(&variables::RUN_MIGRATIONS, "true", parse::boolean);
-        self.optional(&variables::REDIS_URL, "", parse::redis);
+        let is_embedded = matches!(database, None | Some(Database::Sqlite(_)));
+        let migrates = is_embedded || environment == Some(Environment::Development);
+        let migrates = if migrates { "true" } else { "false" };
+        let run_migrations = self.value_or(&variables::RUN_MIGRATIONS, migrates, parse::boolean);
+        let redis = self.optional(&variables::REDIS_URL, "", parse::redis);
 
         let jwt_secret_key = self.optional(&variables::JWT_SECRET_KEY, MASK, parse::key);
         if production && !self.is_set(&variables::JWT_SECRET_KEY) {
@@ -269,6 +322,7 @@ impl Reader<'_> {
             public_url,
             database: database?,
             database_pool_size: database_pool_size?,
+            redis,
             run_migrations: run_migrations?,
             jwt_secret_key,
             jwt_secret_key_prev,

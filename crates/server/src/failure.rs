@@ -21,7 +21,15 @@ pub(crate) enum Failure {
 impl Failure {
     /// What went wrong, and why.
     pub(crate) fn new(what: &str, error: &dyn Error) -> Self {
-        Self::Other(format!("{what}: {}", causes(error)))
+        Self::Other(format!("{what}: {}", Self::causes(error)))
+    }
+
+    /// An error and what it stems from.
+    pub(crate) fn causes(error: &dyn Error) -> String {
+        match error.source() {
+            Some(source) => format!("{error}: {}", Self::causes(source)),
+            None => error.to_string(),
+        }
     }
 
     /// The status of the process.
@@ -45,14 +53,6 @@ impl fmt::Display for Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
-    }
-}
-
-/// An error and what it stems from.
-fn causes(error: &dyn Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", causes(source)),
-        None => error.to_string(),
     }
 }
 

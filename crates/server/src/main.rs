@@ -11,6 +11,7 @@ mod migrate;
 mod secret_key;
 mod serve;
 mod shutdown;
+mod store;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

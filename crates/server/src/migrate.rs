@@ -1,12 +1,14 @@
 //! `task-api migrate`: changes the database's schema by hand.
 
 use std::fmt::Display;
+use std::path::Path;
 
 use clap::ValueEnum;
-use tasks_sqlite::{MigrationError, MigrationState, SqliteOptions, SqliteStore};
+use tasks_sqlite::{MigrationState, SqliteOptions, SqliteStore};
 
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::failure::Failure;
+use crate::store::Store;
 
 /// Where to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -22,12 +24,24 @@ pub(crate) enum Direction {
 
 /// Does it, and says what was done, a line for each migration.
 pub(crate) fn migrate(config: &Config, direction: Direction) -> Result<String, Failure> {
-    if direction == Direction::Status {
-        return SqliteStore::migration_status(&config.database)
-            .map(|states| list(&states))
-            .map_err(|error| failure(config, &error));
+    match &config.database {
+        Database::Sqlite(path) => migrate_file(path, direction),
+        Database::Postgres(_) => tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new("cannot start threads", &error))?
+            .block_on(migrate_server(config, direction)),
     }
-    let store = SqliteStore::open(&config.database, SqliteOptions::default())
+}
+
+fn migrate_file(path: &Path, direction: Direction) -> Result<String, Failure> {
+    let failed = |error| failure_in_file(path, &error);
+    if direction == Direction::Status {
+        return SqliteStore::migration_status(path)
+            .map(|states| list(&states))
+            .map_err(failed);
+    }
+    let store = SqliteStore::open(path, SqliteOptions::default())
         .map_err(|error| Failure::new("cannot open the database", &error))?;
     let done = if direction == Direction::Down {
         store.migrate_down().map(|name| report("reverted", name))
@@ -35,15 +49,42 @@ pub(crate) fn migrate(config: &Config, direction: Direction) -> Result<String, F
         store.migrate_up().map(|names| report("applied", names))
     };
     store.close();
-    done.map_err(|error| failure(config, &error))
+    done.map_err(failed)
 }
 
 /// Names the database that an error is about.
-pub(crate) fn failure(config: &Config, error: &MigrationError) -> Failure {
+pub(crate) fn failure_in_file(path: &Path, error: &tasks_sqlite::MigrationError) -> Failure {
     Failure::new(
-        &format!("cannot migrate the database {}", config.database.display()),
+        &format!("cannot migrate the database {}", path.display()),
         error,
     )
+}
+
+async fn migrate_server(config: &Config, direction: Direction) -> Result<String, Failure> {
+    let Store::Postgres(store) = Store::open(config)? else {
+        return Err(Failure::Other("the database is no server".to_owned()));
+    };
+    let done = match direction {
+        Direction::Up => store
+            .migrate_up()
+            .await
+            .map(|names| report("applied", names)),
+        Direction::Down => store
+            .migrate_down()
+            .await
+            .map(|name| report("reverted", name)),
+        Direction::Status => store
+            .migration_status()
+            .await
+            .map(|states| list_of_server(&states)),
+    };
+    store.close().await;
+    done.map_err(|error| {
+        Failure::new(
+            &format!("cannot migrate the database {}", config.database_place()),
+            &error,
+        )
+    })
 }
 
 fn report<T: Display>(what: &str, names: impl IntoIterator<Item = T>) -> String {
@@ -57,15 +98,26 @@ fn report<T: Display>(what: &str, names: impl IntoIterator<Item = T>) -> String 
 }
 
 fn list(states: &[MigrationState]) -> String {
-    let lines = states.iter().map(|state| {
-        let how = match (state.known, state.applied) {
-            (false, _) => "unknown",
-            (true, true) => "applied",
-            (true, false) => "pending",
-        };
-        format!("{how} {}\n", state.name)
-    });
-    lines.collect::<Vec<_>>().concat()
+    states
+        .iter()
+        .map(|state| line(&state.name, state.known, state.applied))
+        .collect()
+}
+
+fn list_of_server(states: &[tasks_postgres::MigrationState]) -> String {
+    states
+        .iter()
+        .map(|state| line(&state.name, state.known, state.applied))
+        .collect()
+}
+
+fn line(name: &str, is_known: bool, is_applied: bool) -> String {
+    let how = match (is_known, is_applied) {
+        (false, _) => "unknown",
+        (true, true) => "applied",
+        (true, false) => "pending",
+    };
+    format!("{how} {name}\n")
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 
 use crate::config::MIN_KEY_BYTES;
 
-/// The name of the file, in the folder of the database.
+/// The name of the file.
 const FILE_NAME: &str = "jwt_secret_key";
 
 /// Only the service's own user may read the file.
@@ -49,9 +49,9 @@ pub(crate) enum SecretKeyError {
     },
 }
 
-/// The key that is kept beside this database, made now if there is none.
-pub(crate) fn keep_beside(database: &Path) -> Result<SecretString, SecretKeyError> {
-    let path = database.with_file_name(FILE_NAME);
+/// The key that is kept in this folder, made now if there is none.
+pub(crate) fn keep_in(folder: &Path) -> Result<SecretString, SecretKeyError> {
+    let path = folder.join(FILE_NAME);
     if let Some(key) = read(&path)? {
         return Ok(key);
     }
@@ -83,6 +83,9 @@ fn read(path: &Path) -> Result<Option<SecretString>, SecretKeyError> {
 /// Writes a new key beside its place and links it there: the file appears whole or not at all,
 /// and never in the place of another.
 fn create(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
     let draft = path.with_file_name(format!(".{FILE_NAME}.{}", random_hex::<8>()?));
     let created = write(&draft, &random_hex::<32>()?).and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft).ok();
@@ -121,9 +124,8 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_is_for_nobody_else() {
         let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("tasks.db");
 
-        let made = keep_beside(&database).unwrap();
+        let made = keep_in(folder.path()).unwrap();
         assert_eq!(made.expose_secret().len(), 64);
         assert!(
             made.expose_secret()
@@ -135,7 +137,7 @@ mod tests {
         let permissions = fs::metadata(&file).unwrap().permissions();
         assert_eq!(permissions.mode() & 0o777, 0o600);
 
-        let again = keep_beside(&database).unwrap();
+        let again = keep_in(folder.path()).unwrap();
         assert_eq!(made.expose_secret(), again.expose_secret());
 
         let left = fs::read_dir(folder.path()).unwrap().count();
@@ -146,7 +148,7 @@ mod tests {
     fn two_folders_have_two_keys() {
         let [one, two] = [(); 2].map(|()| {
             let folder = tempfile::tempdir().unwrap();
-            keep_beside(&folder.path().join("tasks.db")).unwrap()
+            keep_in(folder.path()).unwrap()
         });
         assert_ne!(one.expose_secret(), two.expose_secret());
     }
@@ -154,10 +156,9 @@ mod tests {
     #[test]
     fn of_many_makers_at_once_all_get_the_same_key() {
         let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("tasks.db");
         let keys: Vec<String> = std::thread::scope(|scope| {
             let makers: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| keep_beside(&database).unwrap()))
+                .map(|_| scope.spawn(|| keep_in(folder.path()).unwrap()))
                 .collect();
             let join = |maker: std::thread::ScopedJoinHandle<'_, SecretString>| {
                 maker.join().unwrap().expose_secret().to_owned()
@@ -172,7 +173,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("jwt_secret_key");
         fs::write(&file, "too-short-a-secret\n").unwrap();
-        let error = keep_beside(&folder.path().join("tasks.db")).unwrap_err();
+        let error = keep_in(folder.path()).unwrap_err();
         assert!(matches!(error, SecretKeyError::TooShort { .. }));
         let line = error.to_string();
         assert!(line.contains(file.to_str().unwrap()), "{line}");
@@ -186,14 +187,15 @@ mod tests {
     fn a_kept_file_that_cannot_be_read_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("jwt_secret_key")).unwrap();
-        let error = keep_beside(&folder.path().join("tasks.db")).unwrap_err();
+        let error = keep_in(folder.path()).unwrap_err();
         assert!(matches!(error, SecretKeyError::Read { .. }), "{error}");
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_an_error() {
+    fn a_folder_that_is_not_there_is_made_and_one_that_cannot_be_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let error = keep_beside(&folder.path().join("no/tasks.db")).unwrap_err();
-        assert!(matches!(error, SecretKeyError::Write { .. }), "{error}");
+        keep_in(&folder.path().join("new")).unwrap();
+        let error = keep_in(&folder.path().join("new/jwt_secret_key/no")).unwrap_err();
+        assert!(matches!(error, SecretKeyError::Read { .. }), "{error}");
     }
 }

@@ -2,26 +2,28 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use secrecy::SecretString;
-use tasks_domain::account::{AccountPorts, AccountService};
+use secrecy::{ExposeSecret, SecretString};
+use tasks_domain::account::{AccountPorts, AccountService, SignedInCache};
 use tasks_domain::category::CategoryService;
 use tasks_domain::clock::Clock;
+use tasks_domain::health::HealthProbe;
 use tasks_domain::id::IdGenerator;
+use tasks_domain::rate_limit::RateLimiter;
 use tasks_domain::task::TaskService;
 use tasks_http::{Health, Services, Settings};
 use tasks_memory::{MemoryRateLimiter, MemorySignedInCache};
+use tasks_redis::RedisStore;
 use tasks_security::{BcryptHasher, JwtIssuer, RandomTokens, SystemClock, UuidV7Ids};
 use tasks_smtp::ConsoleMailer;
-use tasks_sqlite::{SqliteOptions, SqliteStore};
 use tracing::{info, warn};
 use url::Url;
 
-use crate::config::Config;
+use crate::config::{self, Config, ConfigError, Database};
 use crate::failure::Failure;
-use crate::{logs, migrate, secret_key, shutdown};
+use crate::store::Store;
+use crate::{logs, secret_key, shutdown};
 
 /// Serves until a signal comes and every request in flight is answered.
 pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
@@ -39,20 +41,24 @@ async fn run(config: &Config) -> Result<(), Failure> {
         shutdown::signalled().map_err(|error| Failure::new("cannot watch for signals", &error))?;
     // The port goes first: where it is taken, a running service's data is left alone.
     let (listener, address) = listen(config)?;
-    let store = open(config)?;
-    let services = services(config, &store, &address)?;
+    let store = Store::open(config)?;
+    let redis = redis(config)?;
+    store.prepare(config)?;
+    let services = services(config, &store, redis.as_ref(), &address)?;
     warn_of_risks(config);
-    let database = std::path::absolute(&config.database).unwrap_or(config.database.clone());
     info!(
         address,
         docs = format!("{address}/docs"),
-        database = %database.display(),
+        database = config.database_place(),
         version = env!("CARGO_PKG_VERSION"),
         environment = config.environment.as_str(),
         "listening"
     );
     let served = tasks_http::serve(listener, services, settings(config), shutdown).await;
-    store.close();
+    store.close().await;
+    if let Some(redis) = redis {
+        redis.close().await;
+    }
     served.map_err(|error| Failure::new("cannot serve", &error))?;
     info!("stopped");
     Ok(())
@@ -75,30 +81,22 @@ fn listen(config: &Config) -> Result<(TcpListener, String), Failure> {
     })
 }
 
-/// The embedded store, its schema up to date if the configuration says so.
-fn open(config: &Config) -> Result<SqliteStore, Failure> {
-    // One of the pool's connections writes, the others read; more readers than the store's own
-    // default would only take memory.
-    let readers = usize::try_from(config.database_pool_size.saturating_sub(1))
-        .ok()
-        .and_then(NonZeroUsize::new)
-        .unwrap_or(NonZeroUsize::MIN)
-        .min(SqliteOptions::DEFAULT_READERS);
-    let store = SqliteStore::open(&config.database, SqliteOptions { readers })
-        .map_err(|error| Failure::new("cannot open the database", &error))?;
-    if config.run_migrations {
-        let applied = store
-            .migrate_up()
-            .map_err(|error| migrate::failure(config, &error))?;
-        for migration in applied {
-            info!(migration, "migrated");
-        }
-    }
-    Ok(store)
+/// What instances share besides the database, if there is such a place.
+fn redis(config: &Config) -> Result<Option<RedisStore>, Failure> {
+    let open = |url: &SecretString| {
+        RedisStore::connect_lazy(url.expose_secret())
+            .map_err(|error| ConfigError::refused(&config::REDIS_URL, &error))
+    };
+    Ok(config.redis.as_ref().map(open).transpose()?)
 }
 
-fn services(config: &Config, store: &SqliteStore, address: &str) -> Result<Services, Failure> {
-    let store = Arc::new(store.clone());
+fn services(
+    config: &Config,
+    store: &Store,
+    redis: Option<&RedisStore>,
+    address: &str,
+) -> Result<Services, Failure> {
+    let store = store.ports();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids: Arc<dyn IdGenerator> = Arc::new(UuidV7Ids);
     let hashing_threads = BcryptHasher::default_threads();
@@ -118,10 +116,23 @@ fn services(config: &Config, store: &SqliteStore, address: &str) -> Result<Servi
         .clone()
         .map_or_else(|| Url::parse(address), Ok)
         .map_err(|error| Failure::new(address, &error))?;
+    let in_process: Arc<dyn RateLimiter> = Arc::new(MemoryRateLimiter::new(clock.clone()));
+    let limiter: Arc<dyn RateLimiter>;
+    let cache: Arc<dyn SignedInCache>;
+    if let Some(redis) = redis {
+        limiter = Arc::new(redis.clone());
+        cache = Arc::new(redis.clone());
+    } else {
+        limiter = in_process.clone();
+        cache = Arc::new(match config.database {
+            Database::Sqlite(_) => MemorySignedInCache::new(),
+            Database::Postgres(_) => MemorySignedInCache::for_one_of_several(),
+        });
+    }
     let ports = AccountPorts {
-        users: store.clone(),
-        sessions: store.clone(),
-        cache: Arc::new(MemorySignedInCache::new()),
+        users: store.users,
+        sessions: store.sessions,
+        cache,
         hasher: Arc::new(hasher),
         issuer: Arc::new(issuer),
         tokens: Arc::new(RandomTokens),
@@ -131,13 +142,19 @@ fn services(config: &Config, store: &SqliteStore, address: &str) -> Result<Servi
     };
     Ok(Services {
         accounts: AccountService::new(ports, config.sessions),
-        tasks: TaskService::new(store.clone(), store.clone(), clock.clone(), ids.clone()),
-        categories: CategoryService::new(store.clone(), clock.clone(), ids.clone()),
-        limiter: Arc::new(MemoryRateLimiter::new(clock.clone())),
+        tasks: TaskService::new(
+            store.tasks,
+            store.categories.clone(),
+            clock.clone(),
+            ids.clone(),
+        ),
+        categories: CategoryService::new(store.categories, clock.clone(), ids.clone()),
+        limiter,
+        stand_in_limiter: in_process,
         health: Health {
-            database: store.clone(),
-            schema: store,
-            redis: None,
+            database: store.health,
+            schema: store.schema,
+            redis: redis.map(|redis| -> Arc<dyn HealthProbe> { Arc::new(redis.clone()) }),
         },
         clock,
         ids,
@@ -148,7 +165,7 @@ fn services(config: &Config, store: &SqliteStore, address: &str) -> Result<Servi
 fn signing_key(config: &Config) -> Result<SecretString, Failure> {
     match &config.jwt_secret_key {
         Some(key) => Ok(key.clone()),
-        None => secret_key::keep_beside(&config.database)
+        None => secret_key::keep_in(config.database.folder())
             .map_err(|error| Failure::new("no key for access tokens", &error)),
     }
 }
@@ -189,8 +206,6 @@ fn warn_of_risks(config: &Config) {
 
 #[cfg(test)]
 mod tests {
-    use tasks_domain::health::{SchemaProbe, SchemaState};
-
     use crate::config::Source;
 
     use super::*;
@@ -222,36 +237,6 @@ mod tests {
             line.starts_with(&format!("cannot listen on {address}: ")),
             "{line}"
         );
-        assert!(!line.contains('\n'), "{line}");
-    }
-
-    #[tokio::test]
-    async fn the_schema_is_brought_up_to_date_unless_told_otherwise() {
-        for (run_migrations, up_to_date) in [("true", true), ("false", false)] {
-            let folder = tempfile::tempdir().unwrap();
-            let store = open(&config(&folder, &[("RUN_MIGRATIONS", run_migrations)])).unwrap();
-            let state = store.schema().await.unwrap();
-            assert_eq!(state == SchemaState::Current, up_to_date, "{state:?}");
-            store.close();
-        }
-    }
-
-    #[test]
-    fn any_size_of_the_pool_opens_a_store() {
-        for size in ["1", "2", "200"] {
-            let folder = tempfile::tempdir().unwrap();
-            open(&config(&folder, &[("DATABASE_POOL_SIZE", size)]))
-                .unwrap()
-                .close();
-        }
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_written_is_said_in_one_line() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("data"), "a file, no folder").unwrap();
-        let line = open(&config(&folder, &[])).err().unwrap().to_string();
-        assert!(line.starts_with("cannot open the database: "), "{line}");
         assert!(!line.contains('\n'), "{line}");
     }
 

@@ -3,6 +3,7 @@
 mod binary;
 mod client;
 mod process;
+mod servers;
 mod service;
 
 use std::thread;
@@ -10,11 +11,15 @@ use std::time::Duration;
 
 pub(crate) use client::{Answer, Client, raw_connection, read_answer, send_raw};
 pub(crate) use process::Signal;
+pub(crate) use servers::{Database, database, database_on, postgres, redis, sql};
 pub(crate) use service::{Service, Setup};
 
 /// A password that keeps the rules. Every process is checked never to print it, so it is not the
 /// one of the examples in the documentation.
 pub(crate) const PASSWORD: &str = "Patient-Donkey-8!";
+
+/// The password of the servers that tests start, which no process may print either.
+pub(crate) const SERVER_PASSWORD: &str = "swordfish";
 
 /// How often something is looked at that will happen soon.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);

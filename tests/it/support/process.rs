@@ -7,10 +7,16 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-use super::{PASSWORD, eventually};
+use super::{PASSWORD, SERVER_PASSWORD, eventually};
 
 /// What no process may ever print, whatever happens.
-const NEVER: [&str; 4] = ["panicked", "RUST_BACKTRACE", PASSWORD, "$2b$"];
+const NEVER: [&str; 5] = [
+    "panicked",
+    "RUST_BACKTRACE",
+    PASSWORD,
+    SERVER_PASSWORD,
+    "$2b$",
+];
 
 /// What asks a process to end.
 #[derive(Clone, Copy, Debug)]

@@ -56,6 +56,12 @@ impl Setup {
         self
     }
 
+    /// The same with a database on a server, which the service migrates.
+    pub(crate) fn on_postgres(self, url: &str) -> Self {
+        self.with("DATABASE_URL", url)
+            .with("RUN_MIGRATIONS", "true")
+    }
+
     /// Shell commands that run first, in the same process.
     pub(crate) fn before(mut self, script: &str) -> Self {
         script.clone_into(&mut self.before);
@@ -155,6 +161,15 @@ impl Service {
         assert_eq!(answer.status, 201, "{answer:?}");
         let token = answer.body["access_token"].as_str().unwrap();
         (self.client().with_token(token), answer.body)
+    }
+
+    /// Every line of the log so far.
+    pub(crate) fn log(&self) -> Vec<Value> {
+        let lines = self.process.stdout();
+        lines
+            .iter()
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -11,8 +11,8 @@ use tasks_domain::rate_limit::{Decision, Quota, RateLimitKey};
 use crate::app::{Api, RateLimits};
 use crate::client;
 use crate::middleware::observe::Notes;
-use crate::problem::{Problem, chain, whole_seconds};
-use crate::routes::API_PREFIX;
+use crate::problem::{Problem, whole_seconds};
+use crate::routes::{API_PREFIX, AUTH_PREFIX};
 use crate::signed_in::Identity;
 
 /// What the quota is, as the IETF draft on rate-limit headers writes it.
@@ -33,21 +33,26 @@ pub(crate) async fn limit(
         let identity = Identity::of(request.headers(), &api).await;
         let bucket = Bucket::of(&request, &identity, &api, limits);
         request.extensions_mut().insert(identity);
-        match api.limiter.hit(bucket.key, bucket.quota).await {
-            Ok(decision) => {
-                Notes::of(request.request()).set_limit(bucket.headers(decision));
-                if !decision.allowed {
-                    let problem = Problem::rate_limited(decision.reset);
-                    return Ok(request.error_response(problem).map_into_boxed_body());
-                }
-            }
-            // A limiter that does not answer keeps nobody out.
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "the rate limiter did not answer");
+        if let Some(decision) = decide(&api, request.path(), &bucket).await {
+            Notes::of(request.request()).set_limit(bucket.headers(decision));
+            if !decision.allowed {
+                let problem = Problem::rate_limited(decision.reset);
+                return Ok(request.error_response(problem).map_into_boxed_body());
             }
         }
     }
     Ok(next.call(request).await?.map_into_boxed_body())
+}
+
+/// What the limiter says. One that does not answer (which is its own to report) keeps nobody
+/// out, but where passwords are tried another stands in.
+async fn decide(api: &Api, path: &str, bucket: &Bucket) -> Option<Decision> {
+    let &Bucket { key, quota, .. } = bucket;
+    match api.limiter.hit(key, quota).await {
+        Ok(decision) => Some(decision),
+        Err(_) if path.starts_with(AUTH_PREFIX) => api.stand_in_limiter.hit(key, quota).await.ok(),
+        Err(_) => None,
+    }
 }
 
 /// Which requests are counted together, and how many of them pass.

@@ -19,6 +19,9 @@ pub(crate) use pages::pages;
 /// Everything below is limited, never cached, and answered with JSON.
 pub(crate) const API_PREFIX: &str = "/api/";
 
+/// Here passwords and tokens are tried, so here a limit always holds.
+pub(crate) const AUTH_PREFIX: &str = "/api/v1/auth/";
+
 /// What a handler returns.
 type Answer = Result<HttpResponse, Problem>;
 

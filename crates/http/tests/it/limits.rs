@@ -248,6 +248,29 @@ async fn a_limiter_that_does_not_answer_keeps_nobody_out() {
     assert!(answer.header("ratelimit").is_some());
 }
 
+#[actix_web::test]
+async fn where_passwords_are_tried_another_limiter_stands_in() {
+    let limiter = FaultyStore::default();
+    limiter.fail(Fault::Unavailable);
+    let world = World::with(|setup| {
+        setup.limiter = Some(Arc::new(limiter));
+        setup.settings.rate_limits = Some(RateLimits {
+            user: per_minute(2),
+            anonymous: per_minute(2),
+        });
+    })
+    .await;
+    for _ in 0..2 {
+        let answer = world.log_in("ada@example.com", PASSWORD).await;
+        answer.assert_problem(401, "invalid_credentials");
+    }
+    let answer = world.log_in("ada@example.com", PASSWORD).await;
+    answer.assert_problem(429, "rate_limited");
+    // Elsewhere nobody is kept out.
+    let answer = world.get("/api/v1/tasks").await;
+    answer.assert_problem(401, "token_missing");
+}
+
 /// A world with one proxy, and a limit of one request to an address.
 async fn behind_a_proxy() -> World {
     World::with(|setup| {

@@ -14,7 +14,7 @@ use tasks_security::JwtAlgorithm;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-use super::{EmailBackend, Environment, Host, LogFormat, MIN_KEY_BYTES, SmtpTls};
+use super::{Database, EmailBackend, Environment, Host, LogFormat, MIN_KEY_BYTES, SmtpTls};
 
 type Parsed<T> = Result<T, String>;
 
@@ -144,8 +144,8 @@ pub(super) fn mailbox(text: &str) -> Parsed<String> {
     }
 }
 
-/// The file of a `sqlite://` URL.
-pub(super) fn database(text: &str) -> Parsed<PathBuf> {
+/// The file of a `sqlite://` URL, or the URL of a server, which the adapter reads further.
+pub(super) fn database(text: &str) -> Parsed<Database> {
     if let Some(path) = text.strip_prefix("sqlite://") {
         return if path.is_empty() || path.ends_with('/') {
             Err("names no file".to_owned())
@@ -154,28 +154,33 @@ pub(super) fn database(text: &str) -> Parsed<PathBuf> {
         } else if path.contains(":memory:") {
             Err("names a database in memory, which would lose everything at a restart".to_owned())
         } else {
-            Ok(PathBuf::from(path))
+            Ok(Database::Sqlite(PathBuf::from(path)))
         };
     }
-    let postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
-    Err(match Url::parse(text) {
-        Ok(url) if postgres && url.has_host() => {
-            "names PostgreSQL, which is not supported by this version yet"
-        }
-        _ if postgres => "is not a well-formed URL",
-        _ => "is not a URL of a supported database",
+    if ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+    {
+        return server_url(text).map(Database::Postgres);
     }
-    .to_owned())
+    Err("is not a URL of a supported database".to_owned())
 }
 
-pub(super) fn redis(text: &str) -> Parsed<()> {
-    Err(match Url::parse(text) {
-        Ok(url) if ["redis", "rediss"].contains(&url.scheme()) && url.has_host() => {
-            "is not supported by this version yet"
-        }
-        _ => "is not a well-formed redis:// or rediss:// URL",
+pub(super) fn redis(text: &str) -> Parsed<SecretString> {
+    if ["redis://", "rediss://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
+    {
+        return server_url(text);
     }
-    .to_owned())
+    Err("is not a redis:// or rediss:// URL".to_owned())
+}
+
+fn server_url(text: &str) -> Parsed<SecretString> {
+    match Url::parse(text) {
+        Ok(url) if url.has_host() => Ok(text.into()),
+        _ => Err("is not a well-formed URL".to_owned()),
+    }
 }
 
 pub(super) fn public_url(text: &str) -> Parsed<Url> {

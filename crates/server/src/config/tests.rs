@@ -56,7 +56,8 @@ fn nothing_has_to_be_set_in_development() {
     assert!(!config.production());
     assert_eq!(config.host.url(config.port), "http://127.0.0.1:8000");
     assert_eq!(config.public_url, None);
-    assert_eq!(config.database, PathBuf::from("data/tasks.db"));
+    assert_eq!(file(&config), Some(Path::new("data/tasks.db")));
+    assert!(config.redis.is_none());
     assert_eq!(config.database_pool_size, 10);
     assert!(config.run_migrations);
     assert!(config.jwt_secret_key.is_none() && config.jwt_secret_key_prev.is_none());
@@ -310,11 +311,32 @@ fn the_public_url_is_an_absolute_http_url() {
     );
 }
 
+fn file(config: &Config) -> Option<&Path> {
+    match &config.database {
+        Database::Sqlite(path) => Some(path),
+        Database::Postgres(_) => None,
+    }
+}
+
 #[test]
-fn the_database_is_a_file() {
-    let path = |url| config(&[("DATABASE_URL", url)]).database;
-    assert_eq!(path("sqlite://a/b.db"), PathBuf::from("a/b.db"));
-    assert_eq!(path("sqlite:///var/b.db"), PathBuf::from("/var/b.db"));
+fn the_database_is_a_file_or_on_a_server() {
+    for (url, path, folder) in [
+        ("sqlite://a/b.db", "a/b.db", "a"),
+        ("sqlite:///var/b.db", "/var/b.db", "/var"),
+    ] {
+        let config = config(&[("DATABASE_URL", url)]);
+        assert_eq!(file(&config), Some(Path::new(path)));
+        assert_eq!(config.database.folder(), Path::new(folder));
+    }
+    for url in [
+        "postgres://u:hush@db/tasks",
+        "postgresql://u:hush@db:5432/t?sslmode=require",
+    ] {
+        let config = config(&[("DATABASE_URL", url)]);
+        assert_eq!(file(&config), None);
+        assert_eq!(config.database.folder(), Path::new("data"));
+        assert!(!config.database_place().contains("hush"));
+    }
     refused(
         "DATABASE_URL",
         &[
@@ -333,20 +355,29 @@ fn the_database_is_a_file() {
 }
 
 #[test]
-fn what_comes_later_is_refused_and_not_ignored() {
-    let later = "is not supported by this version yet";
-    for url in [
-        "postgres://u:hush@db/tasks",
-        "postgresql://u:hush@db:5432/t?sslmode=require",
-    ] {
-        let line = error(&[("DATABASE_URL", url)], "DATABASE_URL");
-        assert!(line.contains(later), "{line}");
-    }
+fn redis_is_named_by_its_url() {
     for url in ["redis://:hush@cache:6379", "rediss://cache/1"] {
-        let line = error(&[("REDIS_URL", url)], "REDIS_URL");
-        assert!(line.contains(later), "{line}");
+        let redis = config(&[("REDIS_URL", url)]).redis.unwrap();
+        assert_eq!(redis.expose_secret(), url);
     }
     refused("REDIS_URL", &["cache:6379", "http://cache", "redis://"]);
+}
+
+#[test]
+fn migrations_of_a_server_run_at_start_in_development_only() {
+    for (environment, database, expected) in [
+        ("development", "postgres://db/tasks", true),
+        ("test", "postgres://db/tasks", false),
+        ("test", "sqlite://tasks.db", true),
+    ] {
+        let pairs = [("APP_ENV", environment), ("DATABASE_URL", database)];
+        assert_eq!(config(&pairs).run_migrations, expected, "{pairs:?}");
+    }
+}
+
+#[test]
+fn what_comes_later_is_refused_and_not_ignored() {
+    let later = "is not supported by this version yet";
     let line = error(
         &[
             ("EMAIL_BACKEND", "smtp"),
@@ -620,7 +651,7 @@ fn no_secret_is_shown_where_something_is_wrong() {
         ("JWT_SECRET_KEY", hush),
         ("JWT_SECRET_KEY_PREV", hush),
         ("DATABASE_URL", "postgres://me:hush-hush@db:99999/tasks"),
-        ("REDIS_URL", "redis://:hush-hush@cache"),
+        ("REDIS_URL", "http://:hush-hush@cache"),
         ("PUBLIC_URL", "http://me:hush-hush@example.org"),
         ("CORS_ORIGINS", "http://me:hush-hush@example.org,*"),
         ("EMAIL_BACKEND", "smtp"),

@@ -75,17 +75,17 @@ variables! {
         "an absolute http or https URL without user, query and fragment",
         "Where users reach the service: the base of the links in mails.";
     DATABASE_URL: Url, Text("sqlite://data/tasks.db"),
-        "sqlite://relative/path or sqlite:///absolute/path of a file, without options",
-        "Where the data is.";
+        "sqlite://relative/path or sqlite:///absolute/path of a file, or postgres://user:password@host:port/database?sslmode=…",
+        "Where the data is: in a file of this process's own, or on a server that several share.";
     DATABASE_POOL_SIZE: Plain, Text("10"),
         "a whole number from 1 to 200",
-        "How many connections to the database are open at most.";
+        "How many connections to the database are open; up to 20 more to PostgreSQL under load, at most 5 to SQLite.";
     RUN_MIGRATIONS: Plain, Depends("true in development and for SQLite, else false"),
         BOOLEAN,
         "Whether `serve` brings the database's schema up to date. `task-api migrate` does it by hand.";
     REDIS_URL: Url, Unset,
-        "unset",
-        "For a later version. Rate limits and caches live in the process.";
+        "redis://user:password@host:port/number, or rediss:// for TLS",
+        "Where several instances share limits and caches. Unset, they live in the process.";
     JWT_SECRET_KEY: Secret, Depends("made once and kept beside the database; production: required"),
         "at least 32 bytes",
         "The key that signs access tokens. `openssl rand -hex 32` makes a good one.";

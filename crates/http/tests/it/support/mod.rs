@@ -123,6 +123,7 @@ impl Fakes {
             tasks: TaskService::new(store.clone(), store.clone(), clock.clone(), ids.clone()),
             categories: CategoryService::new(store.clone(), clock.clone(), ids.clone()),
             limiter: setup.limiter.unwrap_or_else(fake_limiter),
+            stand_in_limiter: fake_limiter(),
             health: Health {
                 database: store.clone(),
                 schema: store,

@@ -1,0 +1,210 @@
+//! The store that the configuration names, behind the ports that both kinds have.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tasks_domain::account::{SessionRepository, UserRepository};
+use tasks_domain::category::CategoryRepository;
+use tasks_domain::health::{HealthProbe, SchemaProbe};
+use tasks_domain::task::TaskRepository;
+use tasks_postgres::{PgOptions, PgStore};
+use tasks_sqlite::{SqliteOptions, SqliteStore};
+use tracing::{info, warn};
+
+use crate::config::{self, Config, ConfigError, Database};
+use crate::failure::Failure;
+
+/// How long to wait before a database that did not answer is asked again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The store that the configuration names.
+pub(crate) enum Store {
+    Sqlite(SqliteStore),
+    Postgres(PgStore),
+}
+
+/// The ports of a store.
+pub(crate) struct Ports {
+    pub(crate) users: Arc<dyn UserRepository>,
+    pub(crate) sessions: Arc<dyn SessionRepository>,
+    pub(crate) tasks: Arc<dyn TaskRepository>,
+    pub(crate) categories: Arc<dyn CategoryRepository>,
+    pub(crate) health: Arc<dyn HealthProbe>,
+    pub(crate) schema: Arc<dyn SchemaProbe>,
+}
+
+impl Ports {
+    fn of<S>(store: &S) -> Self
+    where
+        S: UserRepository
+            + SessionRepository
+            + TaskRepository
+            + CategoryRepository
+            + HealthProbe
+            + SchemaProbe
+            + Clone
+            + 'static,
+    {
+        let store = Arc::new(store.clone());
+        Self {
+            users: store.clone(),
+            sessions: store.clone(),
+            tasks: store.clone(),
+            categories: store.clone(),
+            health: store.clone(),
+            schema: store,
+        }
+    }
+}
+
+impl Store {
+    /// Opens the store. A file that cannot be used is an error at once; a server is asked as soon
+    /// as it is needed.
+    pub(crate) fn open(config: &Config) -> Result<Self, Failure> {
+        match &config.database {
+            Database::Sqlite(path) => {
+                // One of the pool's connections writes, the others read; more readers than the
+                // store's own default would only take memory.
+                let readers = usize::try_from(config.database_pool_size.saturating_sub(1))
+                    .ok()
+                    .and_then(NonZeroUsize::new)
+                    .unwrap_or(NonZeroUsize::MIN)
+                    .min(SqliteOptions::DEFAULT_READERS);
+                let store = SqliteStore::open(path, SqliteOptions { readers })
+                    .map_err(|error| Failure::new("cannot open the database", &error))?;
+                Ok(Self::Sqlite(store))
+            }
+            Database::Postgres(url) => {
+                let options = PgOptions {
+                    pool_size: config.database_pool_size,
+                };
+                let store = PgStore::connect_lazy(url, options)
+                    .map_err(|error| ConfigError::refused(&config::DATABASE_URL, &error))?;
+                Ok(Self::Postgres(store))
+            }
+        }
+    }
+
+    pub(crate) fn ports(&self) -> Ports {
+        match self {
+            Self::Sqlite(store) => Ports::of(store),
+            Self::Postgres(store) => Ports::of(store),
+        }
+    }
+
+    /// Brings the schema up to date if the configuration says so. Of a server this happens beside
+    /// the serving, again and again until it answers; until then readiness says so.
+    pub(crate) fn prepare(&self, config: &Config) -> Result<(), Failure> {
+        match self {
+            Self::Sqlite(store) => {
+                if config.run_migrations {
+                    let applied = store.migrate_up().map_err(|error| {
+                        Failure::new(
+                            &format!("cannot migrate the database {}", config.database_place()),
+                            &error,
+                        )
+                    })?;
+                    report(applied);
+                }
+            }
+            Self::Postgres(store) => {
+                tokio::spawn(prepare_server(store.clone(), config.run_migrations));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for what is under way, and closes the store.
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Sqlite(store) => store.close(),
+            Self::Postgres(store) => store.close().await,
+        }
+    }
+}
+
+/// Says each kind of failure once, so that an outage does not fill the log.
+async fn prepare_server(store: PgStore, run_migrations: bool) {
+    let mut said = String::new();
+    loop {
+        let result = if run_migrations {
+            store
+                .migrate_up()
+                .await
+                .map(report)
+                .map_err(|error| Failure::causes(&error))
+        } else {
+            store
+                .schema()
+                .await
+                .map(drop)
+                .map_err(|error| Failure::causes(&error))
+        };
+        let Err(error) = result else {
+            info!("the database answers");
+            return;
+        };
+        if error != said {
+            warn!(%error, "the database cannot be used yet");
+            said = error;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+fn report(applied: Vec<String>) {
+    for migration in applied {
+        info!(migration, "migrated");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tasks_domain::health::SchemaState;
+
+    use crate::config::Source;
+
+    use super::*;
+
+    fn config(folder: &tempfile::TempDir, more: &[(&str, &str)]) -> Config {
+        let url = format!("sqlite://{}/data/tasks.db", folder.path().display());
+        let pairs = [&[("DATABASE_URL", url.as_str())], more].concat();
+        let pairs = pairs.iter().map(|(n, v)| ((*n).into(), (*v).into()));
+        Config::read(&Source::new(pairs), false).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_schema_is_brought_up_to_date_unless_told_otherwise() {
+        for (run_migrations, up_to_date) in [("true", true), ("false", false)] {
+            let folder = tempfile::tempdir().unwrap();
+            let config = config(&folder, &[("RUN_MIGRATIONS", run_migrations)]);
+            let store = Store::open(&config).unwrap();
+            store.prepare(&config).unwrap();
+            let state = store.ports().schema.schema().await.unwrap();
+            assert_eq!(state == SchemaState::Current, up_to_date, "{state:?}");
+            store.close().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn any_size_of_the_pool_opens_a_store() {
+        for size in ["1", "2", "200"] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(&config(&folder, &[("DATABASE_POOL_SIZE", size)])).unwrap();
+            store.close().await;
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_said_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("data"), "a file, no folder").unwrap();
+        let line = Store::open(&config(&folder, &[]))
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(line.starts_with("cannot open the database: "), "{line}");
+        assert!(!line.contains('\n'), "{line}");
+    }
+}
