@@ -1,7 +1,7 @@
 //! A sliding window for each key, exact and shared.
 
-use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -58,8 +58,11 @@ impl RateLimiter for RedisStore {
             .arg(micros(quota.window))
             .arg(unique::name().as_slice())
             .arg(now.map_or_else(String::new, |now| now.to_string()));
-        let hit = &hit;
-        let decide = |mut connection| async move { hit.invoke_async(&mut connection).await };
+        let hit = Arc::new(hit);
+        let decide = move |mut connection| {
+            let hit = hit.clone();
+            async move { hit.invoke_async(&mut connection).await }
+        };
         match self.link.run::<(bool, u32, u64), _>(decide).await {
             Ok((allowed, remaining, reset)) => Ok(Decision {
                 allowed,

@@ -12,7 +12,7 @@
 //! if the process ends before that, or among other instances that reach Redis while this one does
 //! not, can the old user be seen, for at most those 15 minutes.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -72,8 +72,11 @@ impl SignedInCache for RedisStore {
         get.arg(field(session))
             .arg(unique::number().to_string())
             .arg(TTL.as_millis().to_string());
-        let get = &get;
-        let look = |mut connection| async move { get.invoke_async(&mut connection).await };
+        let get = Arc::new(get);
+        let look = move |mut connection| {
+            let get = get.clone();
+            async move { get.invoke_async(&mut connection).await }
+        };
         match self.link.run::<(String, Option<Vec<u8>>), _>(look).await {
             Ok((generation, found)) => found
                 .and_then(|found| Remembered::read(&found, session.user))
@@ -95,8 +98,11 @@ impl SignedInCache for RedisStore {
         };
         let mut put = PUT.key(key(session.user));
         put.arg(field(session)).arg(lease.0.to_string()).arg(user);
-        let put = &put;
-        let store = |mut connection| async move { put.invoke_async(&mut connection).await };
+        let put = Arc::new(put);
+        let store = move |mut connection| {
+            let put = put.clone();
+            async move { put.invoke_async(&mut connection).await }
+        };
         // What cannot be put is looked up again; the link has warned of it.
         let _ = self.link.run::<(), _>(store).await;
     }
@@ -106,7 +112,7 @@ impl SignedInCache for RedisStore {
         let link = self.link.clone();
         // In a task, which ends even if the request is given up meanwhile.
         let told = self.link.runtime.spawn(async move {
-            let forget = |mut connection| async move {
+            let forget = move |mut connection| async move {
                 let mut delete = redis::cmd("UNLINK");
                 delete.arg(key(user)).query_async(&mut connection).await
             };

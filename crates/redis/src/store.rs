@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool::Runtime;
-use deadpool::managed::{Metrics, Object, Pool, PoolError, RecycleResult, Timeouts};
+use deadpool::managed::{Metrics, Pool, PoolError, RecycleResult, Timeouts};
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{
     AsyncConnectionConfig, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisError,
@@ -25,9 +25,9 @@ use crate::breaker::Breaker;
 use crate::rate_limiter;
 use crate::signed_in_cache;
 
-/// How many connections a process opens at most. An operation holds one for a round trip, well
-/// below a millisecond, so these carry thousands of operations a second; and so few can all be
-/// opened at once within the time limit, TLS included.
+/// How many connections a process opens at most. Each carries any number of operations side by
+/// side, so these are plenty; and so few can all be opened at once within the time limit, TLS
+/// included.
 const MAX_CONNECTIONS: usize = 8;
 
 /// How long a health check waits, connecting included: the bound of every health check.
@@ -209,19 +209,25 @@ impl Link {
 
     /// Does something with a connection, unless the breaker is open; opens it on a failure.
     ///
-    /// It may be done twice, so it must not matter if it is.
+    /// It may be done twice, so it must not matter if it is. It is done on the main runtime: on a
+    /// busy worker of the server the time limit would measure the worker, not Redis.
     pub(crate) async fn run<T, F>(
         self: &Arc<Self>,
-        operation: impl Fn(MultiplexedConnection) -> F + Send + Sync,
+        operation: impl Fn(MultiplexedConnection) -> F + Send + Sync + 'static,
     ) -> Result<T, StoreError>
     where
-        T: FromRedisValue,
-        F: Future<Output = RedisResult<T>> + Send,
+        T: FromRedisValue + Send + 'static,
+        F: Future<Output = RedisResult<T>> + Send + 'static,
     {
         if self.breaker().is_open() {
             return Err(Failure::Open.into_store_error());
         }
-        let result = self.attempt(self.time_limit, operation).await;
+        let link = self.clone();
+        let attempt = self
+            .runtime
+            .spawn(async move { link.attempt(link.time_limit, operation).await });
+        // It fails only where the runtime ends.
+        let result = attempt.await.unwrap_or(Err(Failure::Closed));
         result.map_err(|failure| {
             self.trip(&failure);
             failure.into_store_error()
@@ -273,8 +279,10 @@ impl Link {
             create: Some(limit),
             recycle: Some(limit),
         };
+        // Given back at once: a connection carries any number of operations side by side, so a
+        // burst does not queue for one.
         let connection = match self.pool.timeout_get(&timeouts).await {
-            Ok(connection) => connection,
+            Ok(pooled) => pooled.clone(),
             Err(PoolError::Backend(error)) => return Err(error),
             Err(PoolError::Timeout(_)) => return Err(Failure::Late(limit)),
             Err(
@@ -283,11 +291,7 @@ impl Link {
                 return Err(Failure::Closed);
             }
         };
-        let result = operation(connection.clone()).await;
-        if result.is_err() {
-            drop(Object::take(connection));
-        }
-        Ok(result?)
+        Ok(operation(connection).await?)
     }
 
     /// Closes the idle connections.
@@ -317,8 +321,15 @@ impl Link {
     }
 }
 
-/// Tries to close the breaker until it is closed or the store is.
+/// Tries to close the breaker until it is closed or the store is: at once, since a single late
+/// answer does not mean that Redis is away, and then again and again.
 async fn recover(link: Weak<Link>) {
+    if let Some(link) = link.upgrade()
+        && link.try_to_close().await.is_ok()
+    {
+        tracing::info!("redis answers again");
+        return;
+    }
     loop {
         tokio::time::sleep(PAUSE).await;
         let Some(link) = link.upgrade().filter(|link| !link.pool.is_closed()) else {

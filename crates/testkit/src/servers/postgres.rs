@@ -232,7 +232,8 @@ pub struct Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let drop = format!("DROP DATABASE IF EXISTS \"{}\" WITH (FORCE)", self.name);
-        let _ = block_on(tokio::time::timeout(DROP, execute(&self.server, &drop)));
+        // Inside, since a timer is made for the runtime that it is made in.
+        let _ = block_on(async { tokio::time::timeout(DROP, execute(&self.server, &drop)).await });
     }
 }
 
