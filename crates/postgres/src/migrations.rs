@@ -20,7 +20,7 @@ use crate::schema::__diesel_schema_migrations as applied_migrations;
 const EMBEDDED: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
 /// Who has this lock of the database, migrates: "tasks" in ASCII.
-const LOCK: &str = "SELECT pg_advisory_lock(500236061555)";
+const LOCK: &str = "SELECT pg_advisory_lock(499851160435)";
 /// So long a migration waits for a table that others use: meanwhile all others wait behind it.
 const TABLE_LOCK: &str = "SET lock_timeout = '10s'";
 /// So long connecting may take; migrating itself takes as long as it takes.

@@ -29,7 +29,8 @@ const VERIFY_AFTER: Duration = Duration::from_secs(1);
 /// nobody any more, nor does one that waits as long for a lock; and a transaction in which nothing
 /// happens belongs to a program that is gone.
 const POOLED: &str = "SET statement_timeout = '2s'; SET lock_timeout = '2s'; \
-                      SET idle_in_transaction_session_timeout = '5s'";
+                      SET idle_in_transaction_session_timeout = '5s'; \
+                      SET default_transaction_isolation = 'read committed'";
 /// What the session of a migration is set to: to change a large table takes its time, and so does
 /// waiting for another instance that does. Whatever the server's own settings are.
 pub(crate) const MIGRATING: &str = "SET statement_timeout = 0; SET lock_timeout = 0; \

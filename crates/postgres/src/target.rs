@@ -11,8 +11,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::tls::{self, Verify};
 
-/// So long may the TCP handshake take: a server that is there answers within milliseconds.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// So long may the TCP handshake with one address take: a server that is there answers within
+/// milliseconds, and of several that stand by for each other the next is to be tried in time.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(700);
 /// After so long without an acknowledgement of the peer's kernel a connection is given up.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that is idle for so long asks whether the peer is still there…

@@ -9,8 +9,8 @@
 //! one task in the background asks Redis once a second and closes the breaker when it is back.
 //!
 //! One node is what is spoken to, at `redis://` and `rediss://` (TLS, the system's roots) with
-//! user, password and database in the URL, or `unix://`. Sentinel and Cluster are not. Redis 6 or
-//! later; keys begin with `tasks:`.
+//! user, password and database in the URL. Sentinel and Cluster are not. Redis 7 or later; keys begin
+//! with `tasks:`.
 
 mod breaker;
 mod rate_limiter;

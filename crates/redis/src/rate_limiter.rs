@@ -35,7 +35,10 @@ end
 
 local begin = text(now - window)
 local used, allowed = redis.call('ZCOUNT', key, '(' .. begin, '+inf'), 0
-if used < limit then
+if redis.call('ZSCORE', key, ARGV[3]) then
+  -- Asked again, since the first answer was lost: it is counted.
+  allowed = 1
+elseif used < limit then
   redis.call('ZADD', key, text(now), ARGV[3])
   redis.call('PEXPIRE', key, text(math.ceil(window / 1000)))
   used, allowed = used + 1, 1

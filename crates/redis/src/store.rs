@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use deadpool::Runtime;
@@ -105,6 +105,7 @@ impl RedisStore {
                 runtime,
                 time_limit,
                 breaker: Mutex::default(),
+                tripped: Mutex::default(),
                 unavailable: AtomicU64::new(0),
             }),
             clock: None,
@@ -199,6 +200,8 @@ pub(crate) struct Link {
     pub(crate) runtime: Handle,
     pub(crate) time_limit: Duration,
     breaker: Mutex<Breaker>,
+    /// When the breaker was opened last.
+    tripped: Mutex<Option<Instant>>,
     pub(crate) unavailable: AtomicU64,
 }
 
@@ -301,10 +304,17 @@ impl Link {
 
     /// Opens the breaker, and leaves it to a task in the background to close it.
     fn trip(self: &Arc<Self>, failure: &Failure) {
-        if self.breaker().open() {
-            tracing::warn!(error = %chain(failure), "redis does not answer");
-            self.runtime.spawn(recover(Arc::downgrade(self)));
+        if !self.breaker().open() {
+            return;
         }
+        let mut tripped = self.tripped.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = tripped.replace(Instant::now());
+        // What failed a moment ago, and then did not, is left alone for a while, without a word.
+        let pause = again.is_some_and(|before| before.elapsed() < PAUSE);
+        if !pause {
+            tracing::warn!(error = %chain(failure), "redis does not answer");
+        }
+        self.runtime.spawn(recover(Arc::downgrade(self), pause));
     }
 
     /// Closes the breaker if Redis does what it is needed for, and no user who was changed
@@ -323,8 +333,9 @@ impl Link {
 
 /// Tries to close the breaker until it is closed or the store is: at once, since a single late
 /// answer does not mean that Redis is away, and then again and again.
-async fn recover(link: Weak<Link>) {
-    if let Some(link) = link.upgrade()
+async fn recover(link: Weak<Link>, pause: bool) {
+    if !pause
+        && let Some(link) = link.upgrade()
         && link.try_to_close().await.is_ok()
     {
         tracing::info!("redis answers again");

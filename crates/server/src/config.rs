@@ -492,6 +492,9 @@ fn mask_passwords(text: &str) -> String {
     let Ok(mut url) = Url::parse(text) else {
         return text.to_owned();
     };
+    if parse::hides_password(text, &url) {
+        return MASK.to_owned();
+    }
     let has_secret = |name: &str| name.to_ascii_lowercase().contains("pass");
     let in_query = url.query_pairs().any(|(name, _)| has_secret(&name));
     if url.password().is_none() && !in_query {

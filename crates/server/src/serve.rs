@@ -39,10 +39,18 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
 async fn run(config: &Config) -> Result<(), Failure> {
     let shutdown =
         shutdown::signalled().map_err(|error| Failure::new("cannot watch for signals", &error))?;
-    // The port goes first: where it is taken, a running service's data is left alone.
-    let (listener, address) = listen(config)?;
-    let store = Store::open(config)?;
+    // A wrong URL is a wrong configuration, which is said before anything is opened.
     let redis = redis(config)?;
+    let remote = match config.database {
+        Database::Postgres(_) => Some(Store::open(config)?),
+        Database::Sqlite(_) => None,
+    };
+    // The port goes before a file: where it is taken, a running service's data is left alone.
+    let (listener, address) = listen(config)?;
+    let store = match remote {
+        Some(store) => store,
+        None => Store::open(config)?,
+    };
     store.prepare(config)?;
     let services = services(config, &store, redis.as_ref(), &address)?;
     warn_of_risks(config);

@@ -26,14 +26,16 @@ pub(crate) async fn limit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    // The route, not the path, which can be spelt in more than one way.
+    let route = request.match_pattern().unwrap_or_default();
     if let Some(limits) = api.settings.rate_limits
-        && request.path().starts_with(API_PREFIX)
+        && route.starts_with(API_PREFIX)
     {
         // A token whose session has ended is spent on its sender's quota, not on its user's.
         let identity = Identity::of(request.headers(), &api).await;
         let bucket = Bucket::of(&request, &identity, &api, limits);
         request.extensions_mut().insert(identity);
-        if let Some(decision) = decide(&api, request.path(), &bucket).await {
+        if let Some(decision) = decide(&api, &route, &bucket).await {
             Notes::of(request.request()).set_limit(bucket.headers(decision));
             if !decision.allowed {
                 let problem = Problem::rate_limited(decision.reset);
@@ -46,11 +48,11 @@ pub(crate) async fn limit(
 
 /// What the limiter says. One that does not answer (which is its own to report) keeps nobody
 /// out, but where passwords are tried another stands in.
-async fn decide(api: &Api, path: &str, bucket: &Bucket) -> Option<Decision> {
+async fn decide(api: &Api, route: &str, bucket: &Bucket) -> Option<Decision> {
     let &Bucket { key, quota, .. } = bucket;
     match api.limiter.hit(key, quota).await {
         Ok(decision) => Some(decision),
-        Err(_) if path.starts_with(AUTH_PREFIX) => api.stand_in_limiter.hit(key, quota).await.ok(),
+        Err(_) if route.starts_with(AUTH_PREFIX) => api.stand_in_limiter.hit(key, quota).await.ok(),
         Err(_) => None,
     }
 }

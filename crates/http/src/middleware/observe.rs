@@ -122,7 +122,10 @@ impl Observed {
                 HeaderValue::from_static(value),
             );
         };
-        if self.path.starts_with(API_PREFIX) {
+        if [&self.route, &self.path]
+            .iter()
+            .any(|path| path.starts_with(API_PREFIX))
+        {
             set("cache-control", "no-store");
         }
         if settings.production {

@@ -266,6 +266,14 @@ async fn where_passwords_are_tried_another_limiter_stands_in() {
     }
     let answer = world.log_in("ada@example.com", PASSWORD).await;
     answer.assert_problem(429, "rate_limited");
+    // Another spelling of the path is another path, and no way around.
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD });
+    for path in ["/%61pi/v1/auth/login", "/api/v1/%61uth/login"] {
+        world
+            .post(path, &body)
+            .await
+            .assert_problem(429, "rate_limited");
+    }
     // Elsewhere nobody is kept out.
     let answer = world.get("/api/v1/tasks").await;
     answer.assert_problem(401, "token_missing");

@@ -178,9 +178,18 @@ pub(super) fn redis(text: &str) -> Parsed<SecretString> {
 
 fn server_url(text: &str) -> Parsed<SecretString> {
     match Url::parse(text) {
+        Ok(url) if hides_password(text, &url) => {
+            Err("has a password in which #, ? or / is not percent-encoded".to_owned())
+        }
         Ok(url) if url.has_host() => Ok(text.into()),
         _ => Err("is not a well-formed URL".to_owned()),
     }
+}
+
+/// Whether a user and a password stand where they are not recognised as such: some drivers read
+/// them all the same, and nothing could mask them.
+pub(super) fn hides_password(text: &str, url: &Url) -> bool {
+    text.contains('@') && url.username().is_empty() && url.password().is_none()
 }
 
 pub(super) fn public_url(text: &str) -> Parsed<Url> {

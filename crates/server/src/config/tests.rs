@@ -364,6 +364,21 @@ fn redis_is_named_by_its_url() {
 }
 
 #[test]
+fn a_password_that_is_not_encoded_is_refused_and_never_shown() {
+    for url in [
+        "postgres://ada:2024#hush@db/tasks",
+        "postgres://ada:12/hush@db",
+    ] {
+        let line = error(&[("DATABASE_URL", url)], "DATABASE_URL");
+        assert!(
+            line.contains("percent-encoded") && !line.contains("hush"),
+            "{line}"
+        );
+        assert_eq!(mask_passwords(url), "***");
+    }
+}
+
+#[test]
 fn migrations_of_a_server_run_at_start_in_development_only() {
     for (environment, database, expected) in [
         ("development", "postgres://db/tasks", true),
