@@ -249,6 +249,20 @@ mod tests {
     }
 
     #[test]
+    fn pages_of_the_public_url_may_call() {
+        let folder = tempfile::tempdir().unwrap();
+        let pairs = [
+            ("PUBLIC_URL", "https://tasks.example.com/app"),
+            ("CORS_ORIGINS", "https://other.example.com"),
+        ];
+        let origins = settings(&config(&folder, &pairs)).cors_origins;
+        assert_eq!(
+            origins,
+            ["https://other.example.com", "https://tasks.example.com"]
+        );
+    }
+
+    #[test]
     fn a_configured_key_is_not_kept_on_disk() {
         let folder = tempfile::tempdir().unwrap();
         let key = "k".repeat(32);

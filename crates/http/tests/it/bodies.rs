@@ -540,3 +540,14 @@ async fn no_body_is_the_services_fault() {
         assert!(answer.status < 500, "{}: {body}", operations[operation].id);
     }
 }
+
+#[actix_web::test]
+async fn a_compressed_body_is_415() {
+    let world = World::new().await;
+    let body = json!({ "email": "ada@example.com", "password": "Correct-Horse-7!" });
+    for (coding, status) in [("gzip", 415), ("identity", 401)] {
+        let call = world.post("/api/v1/auth/login", &body);
+        let answer = call.header("content-encoding", coding).await;
+        assert_eq!(answer.status, status, "{coding}");
+    }
+}
