@@ -103,3 +103,32 @@ fn name(key: RateLimitKey, quota: Quota) -> String {
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use tasks_testkit::build;
+    use tasks_testkit::servers::RedisServer;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_request_that_is_asked_about_again_is_counted_once_and_still_passes() {
+        let server = RedisServer::shared().await;
+        let link = RedisStore::connect_lazy(&server.url()).unwrap().link;
+        let quota = Quota {
+            limit: 1,
+            window: Duration::from_mins(1),
+        };
+        let window = name(RateLimitKey::User(build::id()), quota);
+        let member = unique::name();
+        for _ in 0..2 {
+            let mut hit = HIT.key(&window);
+            hit.arg(1).arg(60_000_000).arg(member.as_slice()).arg("");
+            let hit = &hit;
+            let ask = |mut connection| async move { hit.invoke_async(&mut connection).await };
+            let answer = link.attempt::<(bool, u32, u64), _>(Duration::from_secs(5), ask);
+            let (allowed, remaining, _) = answer.await.unwrap();
+            assert_eq!((allowed, remaining), (true, 0));
+        }
+    }
+}
