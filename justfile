@@ -28,7 +28,15 @@ check:
 lint:
     .ci/tools python
     {{ venv }}/typos
-    {{ venv }}/shellcheck .ci/run .ci/tools .ci/coverage .ci/openapi .ci/deploy .ci/test .githooks/pre-commit
+    {{ venv }}/shellcheck .ci/run .ci/tools .ci/coverage .ci/deny .ci/openapi .ci/deploy .ci/test .githooks/pre-commit
+
+# Check the dependencies' versions, features, licences and sources
+deny:
+    .ci/deny
+
+# Check the dependencies for published advisories; needs a network
+advisories:
+    .ci/deny advisories
 
 # Run the tests with coverage, e.g. `just coverage --html`
 coverage *args:
