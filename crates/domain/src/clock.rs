@@ -67,6 +67,16 @@ impl Timestamp {
         .min(Self::MAX)
     }
 
+    /// The instant that much earlier, at least [`Timestamp::MIN`].
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self {
+            unix_micros: self.unix_micros.saturating_sub(micros),
+        }
+        .max(Self::MIN)
+    }
+
     /// How long ago `earlier` was; zero if it is still to come.
     pub fn since(self, earlier: Self) -> Duration {
         u64::try_from(self.unix_micros.saturating_sub(earlier.unix_micros))

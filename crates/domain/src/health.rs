@@ -30,3 +30,21 @@ pub trait SchemaProbe: Send + Sync {
     /// The state of the schema now.
     async fn schema(&self) -> Result<SchemaState, StoreError>;
 }
+
+/// How the connections to a part stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolState {
+    /// Open, and waiting for work.
+    pub idle: usize,
+    /// At work.
+    pub in_use: usize,
+    /// Calls that wait for a connection.
+    pub waiting: usize,
+}
+
+/// Port: tells how busy the connections to a part are.
+#[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
+pub trait PoolProbe: Send + Sync {
+    /// The state of the pool now. Returns at once.
+    fn pool(&self) -> PoolState;
+}

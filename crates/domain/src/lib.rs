@@ -6,13 +6,16 @@
 //!
 //! * [`account`]: who may come in, and how long they stay;
 //! * [`task`] and [`category`]: what they work with;
-//! * [`store`], [`rate_limit`], [`health`], [`mail`]: the ports that are not an aggregate's own.
+//! * [`mail`]: what the service sends, by way of an outbox;
+//! * [`housekeeping`]: what is removed when nobody needs it any more;
+//! * [`store`], [`rate_limit`], [`health`]: the ports that are not an aggregate's own.
 
 pub mod access;
 pub mod account;
 pub mod category;
 pub mod clock;
 pub mod health;
+pub mod housekeeping;
 pub mod id;
 pub mod mail;
 pub mod page;

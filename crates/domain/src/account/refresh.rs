@@ -6,6 +6,7 @@ use crate::BoxError;
 use crate::store::StoreError;
 
 use super::AccountService;
+use super::event::SecurityEventKind;
 use super::repository::Rotation;
 use super::session::{ClientInfo, TokenGrant};
 
@@ -43,6 +44,7 @@ impl AccountService {
             refresh_token: presented,
             client,
         } = command;
+        let address = client.address;
         let now = self.ports.clock.now();
         let (refresh_token, successor) = self.new_refresh_token(now);
         let presented = self.digest(&presented);
@@ -56,9 +58,20 @@ impl AccountService {
                 .grant(user, session.session, refresh_token, now)
                 .map_err(RefreshError::Token),
             Rotation::Refused => Err(RefreshError::Invalid),
+            Rotation::Ended(session) => {
+                // Its end may have been stored without anybody hearing of it.
+                self.ports.cache.invalidate(session.user).await;
+                Err(RefreshError::Invalid)
+            }
             Rotation::Retried(_) => Err(RefreshError::Used),
             Rotation::Reused(session) => {
                 self.ports.cache.invalidate(session.user).await;
+                self.record(
+                    SecurityEventKind::RefreshReuseDetected,
+                    Some(session.user),
+                    Some(session.session),
+                    address,
+                );
                 Err(RefreshError::Used)
             }
         }

@@ -1,16 +1,15 @@
 //! Registering: an account, its first session, and a mail that asks to prove the address.
 
-use secrecy::ExposeSecret;
-
 use crate::BoxError;
-use crate::mail::{Mail, MailKind};
+use crate::mail::MailKind;
 use crate::store::StoreError;
 
+use super::AccountService;
+use super::event::SecurityEventKind;
 use super::repository::{NewAccount, Registration};
 use super::security::HashError;
 use super::session::{ClientInfo, NewSession, TokenGrant};
-use super::user::{Email, FullName, Password, User, VerificationToken};
-use super::{AccountService, VERIFICATION_TOKEN_TTL};
+use super::user::{Email, FullName, Password, User};
 
 /// Who wants an account.
 #[derive(Clone, Debug)]
@@ -61,16 +60,13 @@ impl AccountService {
             created_at: now,
             updated_at: now,
         };
-        let mail_token = self.ports.tokens.mail_token();
+        let address = client.address;
         let (refresh_token, stored_token) = self.new_refresh_token(now);
         let session = self.ports.ids.next();
         let account = NewAccount {
             user: user.clone(),
             password_hash,
-            verification: VerificationToken {
-                digest: self.ports.tokens.digest(mail_token.expose_secret()),
-                expires_at: now.plus(VERIFICATION_TOKEN_TTL),
-            },
+            mail: self.new_mail(MailKind::VerifyEmail, user.email.clone(), now),
             session: NewSession {
                 id: session,
                 client,
@@ -81,12 +77,13 @@ impl AccountService {
             Registration::EmailTaken => return Err(RegisterError::EmailTaken),
             Registration::Registered => {}
         }
-        self.ports.mailer.send(Mail {
-            kind: MailKind::VerifyEmail,
-            to: user.email.clone(),
-            name: user.full_name.clone(),
-            token: mail_token,
-        });
+        self.ports.outbox_signal.added();
+        self.record(
+            SecurityEventKind::AccountRegistered,
+            Some(user.id),
+            Some(session),
+            address,
+        );
         self.grant(user, session, refresh_token, now)
             .map_err(RegisterError::Token)
     }

@@ -4,13 +4,12 @@ use async_trait::async_trait;
 
 use crate::clock::Timestamp;
 use crate::id::Id;
+use crate::mail::NewMail;
 use crate::store::StoreError;
 
 use super::lockout::{FailedLogin, Locked};
-use super::session::{ClientInfo, NewRefreshToken, NewSession, SessionRef};
-use super::user::{
-    Credentials, Email, FullName, PasswordHash, TokenDigest, User, VerificationToken,
-};
+use super::session::{ClientInfo, NewRefreshToken, NewSession, Session, SessionRef};
+use super::user::{Credentials, Email, FullName, PasswordHash, TokenDigest, User};
 
 /// An account that is to be made.
 #[derive(Clone, Debug)]
@@ -19,8 +18,8 @@ pub struct NewAccount {
     pub user: User,
     /// Of the password.
     pub password_hash: PasswordHash,
-    /// Of the token in the verification mail.
-    pub verification: VerificationToken,
+    /// The mail that asks to prove the address, for the outbox.
+    pub mail: NewMail,
     /// The session that registering opens.
     pub session: NewSession,
 }
@@ -28,18 +27,42 @@ pub struct NewAccount {
 /// What registering comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registration {
-    /// The account and its session are stored.
+    /// The account, its session and its mail are stored.
     Registered,
     /// Another account has the address; nothing is stored.
     EmailTaken,
+}
+
+/// What a password that was right when it was compared comes to when the store acts on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is done, and failed logins are forgotten.
+    Granted,
+    /// The account is locked; nothing is stored.
+    Locked(Locked),
+    /// The account is gone, or has another password by now; nothing is stored.
+    Outdated,
+}
+
+/// A password that is to be changed.
+#[derive(Clone, Debug)]
+pub struct PasswordChange {
+    /// Whose it is.
+    pub user: Id<User>,
+    /// Of the old password, which was compared.
+    pub old: PasswordHash,
+    /// Of the new one.
+    pub new: PasswordHash,
+    /// The session that goes on.
+    pub kept: Id<Session>,
 }
 
 /// Port: stored accounts.
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
 #[async_trait]
 pub trait UserRepository: Send + Sync {
-    /// Stores an account with its first session, both or neither. Of any number of concurrent
-    /// registrations of one address exactly one succeeds.
+    /// Stores an account with its first session and the mail that asks to prove the address, all or
+    /// nothing. Of any number of concurrent registrations of one address exactly one succeeds.
     async fn register(&self, account: NewAccount) -> Result<Registration, StoreError>;
 
     /// The account with that address and what logging in is judged by.
@@ -65,17 +88,52 @@ pub trait UserRepository: Send + Sync {
         full_name: FullName,
         now: Timestamp,
     ) -> Result<Option<User>, StoreError>;
-}
 
-/// What opening a session comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionOpening {
-    /// The session is stored, and failed logins are forgotten.
-    Opened,
-    /// The account is locked; nothing is stored.
-    Locked(Locked),
-    /// The account is gone; nothing is stored.
-    NoAccount,
+    /// Makes the user active whose verification token has the digest and works, and the user
+    /// then. The token is used up, and verification mails to the address that wait leave the outbox:
+    /// of any number of concurrent calls with one token exactly one gets a user.
+    async fn verify_email(
+        &self,
+        token: &TokenDigest,
+        now: Timestamp,
+    ) -> Result<Option<User>, StoreError>;
+
+    /// The user whose reset token has the digest and works.
+    async fn find_by_reset_token(
+        &self,
+        token: &TokenDigest,
+        now: Timestamp,
+    ) -> Result<Option<Id<User>>, StoreError>;
+
+    /// Gives the account another password whose reset token has the digest and works, and its id. In
+    /// the same transaction the token is used up, reset mails to the address that wait leave the outbox,
+    /// failed logins and a lock are forgotten, and every session ends. Of any number of concurrent calls
+    /// with one token exactly one gets an id.
+    async fn reset_password(
+        &self,
+        token: &TokenDigest,
+        password_hash: PasswordHash,
+        now: Timestamp,
+    ) -> Result<Option<Id<User>>, StoreError>;
+
+    /// Gives an account another password if it still has the old one, by the rule of
+    /// [`LoginAttempts::after_success`](super::LoginAttempts::after_success). In the same transaction
+    /// every session ends but the one that is kept, a reset token no longer works, and reset mails to
+    /// the address that wait leave the outbox.
+    async fn change_password(
+        &self,
+        change: PasswordChange,
+        now: Timestamp,
+    ) -> Result<Admission, StoreError>;
+
+    /// Erases an account with everything that it owns, and every mail to its address, those that were
+    /// given up too, if it still has the password of the hash and is not locked.
+    async fn delete(
+        &self,
+        user: Id<User>,
+        password_hash: PasswordHash,
+        now: Timestamp,
+    ) -> Result<Admission, StoreError>;
 }
 
 /// What presenting a refresh token comes to.
@@ -88,8 +146,10 @@ pub enum Rotation {
         /// Whose it is.
         user: User,
     },
-    /// The token is unknown, expired, or of a session that ended.
+    /// The token is unknown or expired.
     Refused,
+    /// Its session ended before.
+    Ended(SessionRef),
     /// A client's own retry used it a moment ago; the session lives.
     Retried(SessionRef),
     /// It was used before: its session is ended.
@@ -100,16 +160,34 @@ pub enum Rotation {
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
 #[async_trait]
 pub trait SessionRepository: Send + Sync {
-    /// Opens a session for somebody who knew the password, by the rule of
+    /// Opens a session for somebody who knew the password of the hash, by the rule of
     /// [`LoginAttempts::after_success`](super::LoginAttempts::after_success): judged when it is
-    /// stored, so that no guess gets past a lock that came meanwhile. A refusal costs as much as
-    /// [`UserRepository::record_failed_login`].
+    /// stored, so that no guess gets past a lock that came meanwhile, and no old password past a new
+    /// one. A refusal costs as much as [`UserRepository::record_failed_login`].
+    ///
+    /// In the same transaction the user's other sessions that have neither ended nor expired end, but for
+    /// the [`Session::MAX_PER_USER`] − 1 that were used last, ties by id: of any number of concurrent calls
+    /// none leaves more than there may be.
     async fn open(
         &self,
         user: Id<User>,
+        password_hash: PasswordHash,
         session: NewSession,
         now: Timestamp,
-    ) -> Result<SessionOpening, StoreError>;
+    ) -> Result<Admission, StoreError>;
+
+    /// A session that has neither ended nor expired.
+    async fn find(&self, id: Id<Session>, now: Timestamp) -> Result<Option<Session>, StoreError>;
+
+    /// A user's sessions that have neither ended nor expired, the newest first, ties by id in the same
+    /// direction.
+    async fn list(&self, user: Id<User>, now: Timestamp) -> Result<Vec<Session>, StoreError>;
+
+    /// Ends a session; `false` if there is none, or it has ended or expired already.
+    async fn end(&self, id: Id<Session>, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Ends every session of a user.
+    async fn end_all(&self, user: Id<User>, now: Timestamp) -> Result<(), StoreError>;
 
     /// The user of a session that has not ended; `None` also where the session is another user's.
     async fn find_signed_in(&self, session: SessionRef) -> Result<Option<User>, StoreError>;

@@ -79,14 +79,11 @@ pub trait TokenIssuer: Send + Sync {
     fn verify(&self, token: &str, now: Timestamp) -> Result<AccessClaims, AccessTokenError>;
 }
 
-/// Port: makes and digests opaque tokens of 32 random bytes.
+/// Port: makes opaque tokens of 32 random bytes, and digests of any.
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
 pub trait OpaqueTokens: Send + Sync {
     /// 64 hex characters.
     fn refresh_token(&self) -> SecretString;
-
-    /// 43 URL-safe characters, for a link in a mail.
-    fn mail_token(&self) -> SecretString;
 
     /// The SHA-256 of any token, also of one that was never made here.
     fn digest(&self, token: &str) -> TokenDigest;

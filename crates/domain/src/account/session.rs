@@ -27,6 +27,12 @@ pub struct Session {
     pub client: ClientInfo,
 }
 
+impl Session {
+    /// So many sessions of a user may go on at once: more than anybody has devices, and few enough to be
+    /// listed and ended in one go, however many a stolen password was used for.
+    pub const MAX_PER_USER: usize = 100;
+}
+
 /// Which session of which user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionRef {
@@ -104,8 +110,10 @@ pub struct RefreshTokenState {
 pub enum RefreshVerdict {
     /// Exchange it.
     Exchange,
-    /// Refuse it: it is expired, or its session ended.
+    /// Refuse it: it is expired.
     Refuse,
+    /// Refuse it: its session ended.
+    RefuseEnded,
     /// Refuse it: a client's own retry or second tab has just used it. The session lives.
     RefuseRetry,
     /// Refuse it and end its session: it was used a while ago, so it is taken for stolen.
@@ -119,7 +127,7 @@ impl RefreshTokenState {
     /// The rule of the rotation: each token is good once.
     pub fn judge(self, now: Timestamp) -> RefreshVerdict {
         if self.session_ended {
-            return RefreshVerdict::Refuse;
+            return RefreshVerdict::RefuseEnded;
         }
         match self.used_at {
             Some(used_at) if now.since(used_at) > Self::RETRY_GRACE => RefreshVerdict::EndSession,

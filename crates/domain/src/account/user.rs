@@ -199,15 +199,6 @@ impl fmt::Debug for TokenDigest {
     }
 }
 
-/// What a store keeps of a mailed token that proves an address.
-#[derive(Clone, Debug)]
-pub struct VerificationToken {
-    /// Of the token.
-    pub digest: TokenDigest,
-    /// The first instant at which it no longer works.
-    pub expires_at: Timestamp,
-}
-
 /// What logging in is judged by.
 #[derive(Clone, Debug)]
 pub struct Credentials {

@@ -22,6 +22,9 @@ pub enum CreateCategoryError {
     /// The caller has another of that name.
     #[error("the name is taken")]
     NameTaken,
+    /// The caller's account was erased meanwhile.
+    #[error("the account is gone")]
+    OwnerGone,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -44,6 +47,7 @@ impl CategoryService {
         match self.categories.create(&category).await? {
             CategoryCreation::Created => Ok(category),
             CategoryCreation::NameTaken => Err(CreateCategoryError::NameTaken),
+            CategoryCreation::NoOwner => Err(CreateCategoryError::OwnerGone),
         }
     }
 }

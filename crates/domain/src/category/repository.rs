@@ -15,6 +15,8 @@ pub enum CategoryCreation {
     Created,
     /// Its owner has another of that name; nothing is stored.
     NameTaken,
+    /// Its owner's account is gone; nothing is stored.
+    NoOwner,
 }
 
 /// What changing a category comes to.
@@ -33,7 +35,7 @@ pub enum CategoryUpdate {
 #[async_trait]
 pub trait CategoryRepository: Send + Sync {
     /// Stores a category. Of any number of concurrent calls with one owner and name exactly one
-    /// succeeds.
+    /// succeeds. Of an owner whose account is erased at the same time none is left.
     async fn create(&self, category: &Category) -> Result<CategoryCreation, StoreError>;
 
     /// A category, whoever's it is.

@@ -9,6 +9,7 @@ use super::TaskService;
 use super::model::{
     Priority, Task, TaskContent, TaskDescription, TaskStatus, TaskTitle, Version, due_in_future,
 };
+use super::repository::TaskCreation;
 
 /// A task that is wanted.
 #[derive(Clone, Debug)]
@@ -29,6 +30,9 @@ pub enum CreateTaskError {
     /// The due date breaks its rule.
     #[error("due_date {0}")]
     DueDate(Invalid),
+    /// The caller's account was erased meanwhile.
+    #[error("the account is gone")]
+    OwnerGone,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -60,7 +64,9 @@ impl TaskService {
             created_at: now,
             updated_at: now,
         };
-        self.tasks.create(&task).await?;
-        Ok(task)
+        match self.tasks.create(&task).await? {
+            TaskCreation::Created => Ok(task),
+            TaskCreation::NoOwner => Err(CreateTaskError::OwnerGone),
+        }
     }
 }

@@ -22,7 +22,7 @@ pub use model::{
     Priority, Task, TaskContent, TaskDescription, TaskStatus, TaskTitle, Version, due_in_future,
 };
 pub use query::{SortBy, SortOrder, TaskFilter, TaskQuery};
-pub use repository::{Assignment, TaskRepository, TaskUpdate};
+pub use repository::{Assignment, TaskCreation, TaskRepository, TaskUpdate};
 
 #[cfg(any(test, feature = "mocks"))]
 pub use repository::MockTaskRepository;

@@ -12,6 +12,15 @@ use crate::store::StoreError;
 use super::model::{Task, TaskContent, Version};
 use super::query::TaskQuery;
 
+/// What making a task comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskCreation {
+    /// It is stored.
+    Created,
+    /// Its owner's account is gone; nothing is stored.
+    NoOwner,
+}
+
 /// What changing a task comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TaskUpdate {
@@ -38,8 +47,9 @@ pub enum Assignment {
 #[cfg_attr(any(test, feature = "mocks"), mockall::automock)]
 #[async_trait]
 pub trait TaskRepository: Send + Sync {
-    /// Stores a new task, which has no categories yet.
-    async fn create(&self, task: &Task) -> Result<(), StoreError>;
+    /// Stores a new task, which has no categories yet. Of an owner whose account is erased at the same
+    /// time none is left.
+    async fn create(&self, task: &Task) -> Result<TaskCreation, StoreError>;
 
     /// A task with its categories by name, whoever's it is.
     async fn find(&self, id: Id<Task>) -> Result<Option<Task>, StoreError>;

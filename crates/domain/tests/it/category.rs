@@ -92,6 +92,19 @@ async fn a_taken_name_is_refused() {
     assert!(matches!(refused, Err(EditCategoryError::NameTaken)));
 }
 
+/// The caller may be known from a cache still.
+#[tokio::test]
+async fn a_caller_whose_account_is_gone_is_told() {
+    let mut categories = MockCategoryRepository::new();
+    categories
+        .expect_create()
+        .once()
+        .returning(|_| Ok(CategoryCreation::NoOwner));
+    let caller = build::user().build();
+    let refused = service(categories).create(&caller, work(None)).await;
+    assert!(matches!(refused, Err(CreateCategoryError::OwnerGone)));
+}
+
 #[tokio::test]
 async fn a_list_is_the_callers() {
     let caller = build::user().build();

@@ -8,6 +8,8 @@
 mod access;
 mod account;
 mod category;
+mod housekeeping;
+mod mail;
 mod paging;
 mod task;
 mod values;

@@ -1,38 +1,35 @@
 //! Logging out.
 
-use mockall::Sequence;
-use tasks_domain::account::{LogOutError, OpaqueTokens, SessionRef};
-use tasks_testkit::build;
+use tasks_domain::account::{OpaqueTokens, SecurityEventKind};
+use tasks_domain::store::StoreError;
 use tasks_testkit::clock::noon;
 
-use super::Ports;
+use super::{Ports, ada, address, session_of};
 use crate::unavailable;
+
+async fn log_out(ports: Ports) -> Result<(), StoreError> {
+    let token = "token".to_owned().into();
+    ports.service().log_out(&token, address()).await
+}
 
 #[tokio::test]
 async fn the_session_ends_and_is_then_forgotten() {
-    let session = SessionRef {
-        user: build::id(),
-        session: build::id(),
-    };
+    let session = session_of(&ada());
     let mut ports = Ports::new();
     let digest = ports.tokens.digest("token");
-    let mut in_order = Sequence::new();
     ports
         .sessions
         .expect_end_by_token()
         .once()
-        .in_sequence(&mut in_order)
+        .in_sequence(&mut ports.in_order)
         .withf(move |presented, now| *presented == digest && *now == noon())
         .returning(move |_, _| Ok(Some(session)));
-    ports
-        .cache
-        .expect_invalidate()
-        .once()
-        .in_sequence(&mut in_order)
-        .withf(move |user| *user == session.user)
-        .return_const(());
-    let done = ports.service().log_out(&"token".to_owned().into()).await;
-    assert!(done.is_ok());
+    let ports = ports.forgetting(session.user).noting(
+        SecurityEventKind::SessionEnded,
+        session.user,
+        session.session,
+    );
+    assert!(log_out(ports).await.is_ok());
 }
 
 #[tokio::test]
@@ -43,13 +40,7 @@ async fn an_unknown_token_is_no_error_and_nobody_is_forgotten() {
         .expect_end_by_token()
         .once()
         .returning(|_, _| Ok(None));
-    assert!(
-        ports
-            .service()
-            .log_out(&"unknown".to_owned().into())
-            .await
-            .is_ok()
-    );
+    assert!(log_out(ports).await.is_ok());
 }
 
 #[tokio::test]
@@ -58,7 +49,7 @@ async fn a_store_that_fails_is_an_error() {
     ports
         .sessions
         .expect_end_by_token()
+        .once()
         .returning(|_, _| Err(unavailable()));
-    let failed = ports.service().log_out(&"token".to_owned().into()).await;
-    assert!(matches!(failed, Err(LogOutError::Store(_))));
+    assert!(log_out(ports).await.is_err());
 }

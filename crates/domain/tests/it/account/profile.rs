@@ -1,6 +1,5 @@
 //! Changing one's own profile.
 
-use mockall::Sequence;
 use tasks_domain::account::{UpdateProfileError, User};
 use tasks_testkit::build;
 use tasks_testkit::clock::noon;
@@ -16,23 +15,16 @@ async fn another_name_is_stored_and_the_user_then_forgotten() {
         ..user.clone()
     };
     let mut ports = Ports::new();
-    let mut in_order = Sequence::new();
     let (id, answer) = (user.id, renamed.clone());
     ports
         .users
         .expect_rename()
         .once()
-        .in_sequence(&mut in_order)
+        .in_sequence(&mut ports.in_order)
         .withf(move |user, name, now| *user == id && name.as_str() == "After" && *now == noon())
         .return_once(move |_, _, _| Ok(Some(answer)));
-    ports
-        .cache
-        .expect_invalidate()
-        .once()
-        .in_sequence(&mut in_order)
-        .withf(move |user| *user == id)
-        .return_const(());
     let updated = ports
+        .forgetting(id)
         .service()
         .update_profile(&user, Some(build::full_name("After")))
         .await;
@@ -67,16 +59,12 @@ async fn a_store_that_fails_is_an_error_and_the_user_then_forgotten() {
     ports
         .users
         .expect_rename()
+        .once()
+        .in_sequence(&mut ports.in_order)
         .returning(|_, _, _| Err(unavailable()));
     let user = build::user().build();
-    let id = user.id;
-    ports
-        .cache
-        .expect_invalidate()
-        .once()
-        .withf(move |user| *user == id)
-        .return_const(());
     let failed = ports
+        .forgetting(user.id)
         .service()
         .update_profile(&user, Some(build::full_name("After")))
         .await;

@@ -1,20 +1,22 @@
 //! R033.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tasks_domain::account::{
-    AccessClaims, HashError, NewAccount, OpaqueTokens, Password, PasswordHash, Register,
-    RegisterError, Registration, TokenIssuer, User,
+    AccessClaims, HashError, NewAccount, OpaqueTokens, Password, Register, RegisterError,
+    Registration, SecurityEvent, SecurityEventKind, TokenIssuer, User,
 };
 use tasks_domain::mail::MailKind;
+use tasks_domain::store::StoreError;
 use tasks_testkit::build;
 use tasks_testkit::clock::noon;
 use tasks_testkit::fakes::FakeIssuer;
 
-use super::{POLICY, Ports};
+use super::{POLICY, Ports, address, mail_token};
 use crate::unavailable;
+
+type Stored = Arc<Mutex<Option<NewAccount>>>;
 
 fn command() -> Register {
     Register {
@@ -25,30 +27,40 @@ fn command() -> Register {
     }
 }
 
-fn hashing(mut ports: Ports) -> Ports {
-    ports
-        .hasher
-        .expect_hash()
-        .once()
-        .withf(|password| password.expose() == "Correct-1!")
-        .returning(|_| Ok(PasswordHash::new("the hash")));
-    ports
-}
-
-#[tokio::test]
-async fn it_stores_an_account_that_is_not_active_and_signs_its_user_in() {
-    let mut ports = hashing(Ports::new());
-    let (tokens, mailer) = (ports.tokens.clone(), ports.mailer.clone());
-    let stored: Arc<Mutex<Option<NewAccount>>> = Arc::default();
+/// What every registration needs that gets as far as the store, which answers so.
+fn storing(ports: Ports, answer: Result<Registration, StoreError>) -> (Ports, Stored) {
+    let mut ports = ports.hashing("Correct-1!").making_a_mail_token();
+    let stored = Stored::default();
     let keep = stored.clone();
     ports
         .users
         .expect_register()
         .once()
-        .returning(move |account| {
+        .in_sequence(&mut ports.in_order)
+        .return_once(move |account| {
             *keep.lock().unwrap() = Some(account);
-            Ok(Registration::Registered)
+            answer
         });
+    (ports, stored)
+}
+
+/// Whoever delivers and whoever watches are told.
+fn telling(ports: Ports) -> Ports {
+    let mut ports = ports.signalling();
+    ports
+        .security_log
+        .expect_record()
+        .once()
+        .withf(|event| event.kind == SecurityEventKind::AccountRegistered)
+        .return_const(());
+    ports
+}
+
+#[tokio::test]
+async fn it_stores_an_account_that_is_not_active_and_signs_its_user_in() {
+    let (ports, stored) = storing(Ports::new(), Ok(Registration::Registered));
+    let tokens = ports.tokens.clone();
+    let ports = telling(ports);
 
     let grant = ports.service().register(command()).await.unwrap();
 
@@ -63,14 +75,9 @@ async fn it_stores_an_account_that_is_not_active_and_signs_its_user_in() {
     };
     assert_eq!(account.user, expected);
     assert_eq!(grant.user, expected);
-    assert_eq!(account.password_hash.expose(), "the hash");
+    assert_eq!(account.password_hash.expose(), "the new hash");
 
-    // Of the tokens the store gets the digests only.
-    let [mail] = mailer.sent().try_into().unwrap();
-    let digest = tokens.digest(mail.token.expose_secret());
-    assert_eq!(account.verification.digest, digest);
-    let a_day_later = noon().plus(Duration::from_hours(24));
-    assert_eq!(account.verification.expires_at, a_day_later);
+    // Of the token the store gets the digest only.
     let refresh_token = account.session.refresh_token;
     let digest = tokens.digest(grant.refresh_token.expose_secret());
     assert_eq!(refresh_token.digest, digest);
@@ -94,45 +101,51 @@ async fn it_stores_an_account_that_is_not_active_and_signs_its_user_in() {
     assert_eq!(grant.expires_in, POLICY.access_token_ttl);
 }
 
+/// The same transaction stores both; only then does anybody hear of the mail.
 #[tokio::test]
-async fn a_mail_asks_to_prove_the_address_once_the_account_is_stored() {
-    let mut ports = hashing(Ports::new());
-    let (mailer, early) = (ports.mailer.clone(), ports.mailer.clone());
-    ports.users.expect_register().returning(move |_| {
-        assert!(early.sent().is_empty());
-        Ok(Registration::Registered)
-    });
-    ports.service().register(command()).await.unwrap();
-    let [mail] = mailer.sent().try_into().unwrap();
+async fn a_mail_that_asks_to_prove_the_address_is_stored_with_the_account_and_then_told_of() {
+    let (ports, stored) = storing(Ports::new(), Ok(Registration::Registered));
+    telling(ports).service().register(command()).await.unwrap();
+    let mail = stored.lock().unwrap().take().unwrap().mail;
     assert_eq!(mail.kind, MailKind::VerifyEmail);
     assert_eq!(mail.to, build::email("ada@example.com"));
-    assert_eq!(mail.name, build::full_name("Ada Lovelace"));
+    assert_eq!(mail.created_at, noon());
+    assert_eq!(mail.token, mail_token(mail.id));
 }
 
 #[tokio::test]
-async fn a_taken_address_is_refused_and_no_mail_is_sent() {
-    let mut ports = hashing(Ports::new());
-    let mailer = ports.mailer.clone();
+async fn a_new_account_is_noted_with_its_first_session() {
+    let (ports, stored) = storing(Ports::new(), Ok(Registration::Registered));
+    let mut ports = ports.signalling();
+    let (sender, noted) = std::sync::mpsc::channel();
     ports
-        .users
-        .expect_register()
-        .returning(|_| Ok(Registration::EmailTaken));
+        .security_log
+        .expect_record()
+        .once()
+        .returning(move |event| sender.send(event).unwrap());
+    ports.service().register(command()).await.unwrap();
+    let account = stored.lock().unwrap().take().unwrap();
+    let expected = SecurityEvent {
+        kind: SecurityEventKind::AccountRegistered,
+        user: Some(account.user.id),
+        session: Some(account.session.id),
+        address: address(),
+    };
+    assert_eq!(noted.recv(), Ok(expected));
+}
+
+#[tokio::test]
+async fn a_taken_address_is_refused_and_nobody_is_told_of_anything() {
+    let (ports, _) = storing(Ports::new(), Ok(Registration::EmailTaken));
     let refused = ports.service().register(command()).await;
     assert!(matches!(refused, Err(RegisterError::EmailTaken)));
-    assert!(mailer.sent().is_empty());
 }
 
 #[tokio::test]
-async fn no_mail_is_sent_if_the_store_fails() {
-    let mut ports = hashing(Ports::new());
-    let mailer = ports.mailer.clone();
-    ports
-        .users
-        .expect_register()
-        .returning(|_| Err(unavailable()));
+async fn nobody_is_told_of_anything_if_the_store_fails() {
+    let (ports, _) = storing(Ports::new(), Err(unavailable()));
     let failed = ports.service().register(command()).await;
     assert!(matches!(failed, Err(RegisterError::Store(_))));
-    assert!(mailer.sent().is_empty());
 }
 
 #[tokio::test]
@@ -141,6 +154,7 @@ async fn nothing_is_stored_if_the_password_cannot_be_hashed() {
     ports
         .hasher
         .expect_hash()
+        .once()
         .returning(|_| Err(HashError::Overloaded));
     let failed = ports.service().register(command()).await;
     assert!(matches!(
@@ -151,11 +165,7 @@ async fn nothing_is_stored_if_the_password_cannot_be_hashed() {
 
 #[tokio::test]
 async fn a_token_that_cannot_be_signed_is_an_error() {
-    let mut ports = hashing(Ports::unable_to_sign());
-    ports
-        .users
-        .expect_register()
-        .returning(|_| Ok(Registration::Registered));
-    let failed = ports.service().register(command()).await;
+    let (ports, _) = storing(Ports::unable_to_sign(), Ok(Registration::Registered));
+    let failed = telling(ports).service().register(command()).await;
     assert!(matches!(failed, Err(RegisterError::Token(_))));
 }

@@ -72,7 +72,7 @@ fn no_token_of_an_ended_session_is_good() {
             ..state
         };
         for now in [noon(), noon().plus(2 * FRESH)] {
-            assert_eq!(ended.judge(now), RefreshVerdict::Refuse);
+            assert_eq!(ended.judge(now), RefreshVerdict::RefuseEnded);
         }
     }
 }
@@ -98,5 +98,6 @@ proptest! {
         prop_assert_eq!(verdict == RefreshVerdict::Exchange, live);
         let theft = !session_ended && used_ago.is_some_and(|ago| ago > 10);
         prop_assert_eq!(verdict == RefreshVerdict::EndSession, theft);
+        prop_assert_eq!(verdict == RefreshVerdict::RefuseEnded, session_ended);
     }
 }

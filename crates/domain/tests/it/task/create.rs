@@ -1,7 +1,9 @@
 //! R050.
 
 use tasks_domain::clock::Timestamp;
-use tasks_domain::task::{CreateTask, CreateTaskError, Priority, TaskStatus, Version};
+use tasks_domain::task::{
+    CreateTask, CreateTaskError, Priority, TaskCreation, TaskStatus, Version,
+};
 use tasks_testkit::build;
 use tasks_testkit::clock::{just_after, just_before, noon};
 
@@ -18,7 +20,11 @@ fn command() -> CreateTask {
 }
 
 fn storing(mut ports: Ports) -> Ports {
-    ports.tasks.expect_create().once().returning(|_| Ok(()));
+    ports
+        .tasks
+        .expect_create()
+        .once()
+        .returning(|_| Ok(TaskCreation::Created));
     ports
 }
 
@@ -52,7 +58,7 @@ async fn what_is_said_is_stored_as_it_is_answered() {
     let (sender, stored) = std::sync::mpsc::channel();
     ports.tasks.expect_create().once().returning(move |task| {
         sender.send(task.clone()).unwrap();
-        Ok(())
+        Ok(TaskCreation::Created)
     });
 
     let task = ports.service().create(&caller, command).await.unwrap();
@@ -79,6 +85,22 @@ async fn a_due_date_that_is_not_in_the_future_is_refused_and_nothing_is_stored()
             matches!(refused, Err(CreateTaskError::DueDate(invalid)) if invalid.code == "past")
         );
     }
+}
+
+/// The caller may be known from a cache still.
+#[tokio::test]
+async fn a_caller_whose_account_is_gone_is_told() {
+    let mut ports = Ports::default();
+    ports
+        .tasks
+        .expect_create()
+        .once()
+        .returning(|_| Ok(TaskCreation::NoOwner));
+    let refused = ports
+        .service()
+        .create(&build::user().build(), command())
+        .await;
+    assert!(matches!(refused, Err(CreateTaskError::OwnerGone)));
 }
 
 #[tokio::test]

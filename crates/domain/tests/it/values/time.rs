@@ -52,6 +52,16 @@ fn adding_stops_at_the_end_of_time_and_an_age_is_never_negative() {
 }
 
 #[test]
+fn subtracting_stops_at_the_beginning_of_time() {
+    let before = noon().minus(Duration::from_secs(90));
+    assert_eq!(noon().since(before), Duration::from_secs(90));
+    let microsecond = Duration::from_micros(1);
+    assert_eq!(Timestamp::MIN.minus(microsecond), Timestamp::MIN);
+    assert_eq!(noon().minus(Duration::MAX), Timestamp::MIN);
+    assert_eq!(Timestamp::MAX.minus(Duration::ZERO), Timestamp::MAX);
+}
+
+#[test]
 fn an_instant_shows_itself_in_utc() {
     assert!(format!("{:?}", noon()).starts_with("2030-06-15 12:00:00"));
 }
@@ -89,5 +99,14 @@ proptest! {
         prop_assert_eq!(a.cmp(&b), first.cmp(&second));
         let age = u128::try_from(i128::from(second) - i128::from(first)).unwrap_or(0);
         prop_assert_eq!(b.since(a).as_micros(), age);
+    }
+
+    #[test]
+    fn adding_and_subtracting_are_inverse_within_time(micros in micros(), other in micros()) {
+        let at = Timestamp::from_unix_micros(micros).unwrap();
+        let other = Timestamp::from_unix_micros(other).unwrap();
+        let (first, last) = (at.min(other), at.max(other));
+        prop_assert_eq!(last.minus(last.since(first)), first);
+        prop_assert_eq!(first.plus(last.since(first)), last);
     }
 }
