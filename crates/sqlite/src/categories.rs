@@ -12,7 +12,7 @@ use tasks_domain::id::Id;
 use tasks_domain::store::StoreError;
 
 use crate::SqliteStore;
-use crate::error::is_taken;
+use crate::error::{is_dangling, is_taken};
 use crate::schema::categories;
 use crate::values::{StoredId, parsed, time};
 
@@ -61,6 +61,8 @@ impl CategoryRepository for SqliteStore {
             match inserted {
                 Ok(_) => Ok(CategoryCreation::Created),
                 Err(error) if is_name_taken(&error) => Ok(CategoryCreation::NameTaken),
+                // Its owner is all that it refers to.
+                Err(error) if is_dangling(&error) => Ok(CategoryCreation::NoOwner),
                 Err(error) => Err(error.into()),
             }
         })

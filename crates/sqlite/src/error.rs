@@ -105,6 +105,15 @@ pub(crate) fn is_taken(error: &Error, columns: &str) -> bool {
     }
 }
 
+/// Whether a statement was refused because something that it refers to is not there. `SQLite` does not
+/// say what.
+pub(crate) fn is_dangling(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,10 @@
-//! Whether the database answers, and how its schema stands.
+//! Whether the database answers, how its schema stands, and how busy its threads are.
 
 use async_trait::async_trait;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
-use tasks_domain::health::{HealthProbe, SchemaProbe, SchemaState};
+use tasks_domain::health::{HealthProbe, PoolProbe, PoolState, SchemaProbe, SchemaState};
 use tasks_domain::store::StoreError;
 
 use crate::error::Failure;
@@ -30,5 +30,17 @@ impl SchemaProbe for SqliteStore {
             migrations::schema(connection).map_err(|error| Failure::Other(error.to_string()))
         })
         .await
+    }
+}
+
+/// Each thread has a connection of its own; what waits for one is in a queue.
+impl PoolProbe for SqliteStore {
+    fn pool(&self) -> PoolState {
+        let in_use = self.0.busy.count().min(self.0.connections);
+        PoolState {
+            idle: self.0.connections.saturating_sub(in_use),
+            in_use,
+            waiting: self.0.writes.len().saturating_add(self.0.reads.len()),
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! A unit of work on its way from a request to one of the store's threads, and back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Sender, TrySendError};
 use diesel::SqliteConnection;
@@ -14,6 +16,31 @@ pub(crate) enum Message {
     Job(Box<dyn Job>),
     /// Finish what came before, then end.
     Stop,
+}
+
+/// How many threads are at work.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    /// Counts a thread as long as what is returned lives.
+    pub(crate) fn work(&self) -> AtWork<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        AtWork(self)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A thread at work.
+pub(crate) struct AtWork<'a>(&'a Busy);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A unit of work.

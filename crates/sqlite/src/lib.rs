@@ -7,14 +7,19 @@
 //! * `connection`: the lock on the file, what every connection is set to;
 //! * `job`, `writer`, `reader`: the threads;
 //! * `error`: what `SQLite`'s errors mean;
-//! * `users`, `sessions`, `tasks`, `categories`, `health`: the ports, one to a module.
+//! * `users`, `sessions`, `outbox`, `tasks`, `categories`, `housekeeping`, `health`: the ports, one
+//!   to a module.
 
 mod categories;
 mod connection;
 mod error;
 mod health;
+mod housekeeping;
 mod job;
 mod migrations;
+mod outbox;
+#[cfg(test)]
+mod plans;
 mod reader;
 mod schema;
 mod sessions;
@@ -39,7 +44,7 @@ pub use migrations::{MigrationError, MigrationState};
 
 use connection::{DatabaseFile, Role, Slot};
 use error::Failure;
-use job::Message;
+use job::{Busy, Message};
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +74,8 @@ struct Shared {
     file: Arc<DatabaseFile>,
     writes: Sender<Message>,
     reads: Sender<Message>,
+    connections: usize,
+    busy: Busy,
     threads: Mutex<Threads>,
 }
 
@@ -98,26 +105,29 @@ impl SqliteStore {
 
         let (writes, write_jobs) = bounded(writer::QUEUE);
         let (reads, read_jobs) = bounded(reader::QUEUE);
-        let writing = slot(Role::Writer)?;
+        let (writing, busy) = (slot(Role::Writer)?, Busy::default());
+        let counter = busy.clone();
         let mut threads = Threads {
             writer: Some(spawn(
                 "sqlite-writer".to_owned(),
-                Box::new(move || writer::run(writing, &write_jobs)),
+                Box::new(move || writer::run(writing, &write_jobs, &counter)),
             )?),
             readers: Vec::new(),
         };
         for number in 0..options.readers.get() {
             let reading = slot(Role::Reader)?;
-            let jobs = read_jobs.clone();
+            let (jobs, counter) = (read_jobs.clone(), busy.clone());
             threads.readers.push(spawn(
                 format!("sqlite-reader-{number}"),
-                Box::new(move || reader::run(reading, &jobs)),
+                Box::new(move || reader::run(reading, &jobs, &counter)),
             )?);
         }
         Ok(Self(Arc::new(Shared {
             file,
             writes,
             reads,
+            connections: options.readers.get().saturating_add(1),
+            busy,
             threads: Mutex::new(threads),
         })))
     }

@@ -13,6 +13,8 @@ diesel::table! {
         verification_token_expires_at -> Nullable<BigInt>,
         created_at -> BigInt,
         updated_at -> BigInt,
+        password_reset_token_hash -> Nullable<Text>,
+        password_reset_token_expires_at -> Nullable<BigInt>,
     }
 }
 
@@ -45,6 +47,19 @@ diesel::table! {
     uncounted_logins (id) {
         id -> BigInt,
         touched -> BigInt,
+    }
+}
+
+diesel::table! {
+    outbox (id) {
+        id -> Binary,
+        kind -> Text,
+        recipient -> Text,
+        token_hash -> Text,
+        created_at -> BigInt,
+        due_at -> BigInt,
+        attempts -> BigInt,
+        dead_at -> Nullable<BigInt>,
     }
 }
 

@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use diesel::prelude::*;
+use diesel::sqlite::Sqlite;
 use tasks_domain::account::{
-    ClientInfo, LoginAttempts, NewRefreshToken, NewSession, RefreshTokenState, RefreshVerdict,
-    Rotation, SessionOpening, SessionRef, SessionRepository, TokenDigest, User,
+    Admission, ClientInfo, NewRefreshToken, NewSession, PasswordHash, RefreshTokenState,
+    RefreshVerdict, Rotation, Session, SessionRef, SessionRepository, TokenDigest, User,
 };
 use tasks_domain::clock::Timestamp;
 use tasks_domain::id::Id;
@@ -13,8 +14,42 @@ use tasks_domain::store::StoreError;
 use crate::SqliteStore;
 use crate::error::Failure;
 use crate::schema::{refresh_tokens, sessions, users};
-use crate::users::{AttemptsRow, UserRow, set_attempts, write_uncounted};
+use crate::users::{UserRow, admit};
 use crate::values::{StoredId, optional_time, time};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sessions, check_for_backend(Sqlite))]
+struct SessionRow {
+    id: StoredId,
+    user_id: StoredId,
+    created_at: i64,
+    last_used_at: i64,
+    expires_at: i64,
+    user_agent: Option<String>,
+    ip_address: String,
+}
+
+impl TryFrom<SessionRow> for Session {
+    type Error = StoreError;
+
+    fn try_from(row: SessionRow) -> Result<Self, StoreError> {
+        let address = row
+            .ip_address
+            .parse()
+            .map_err(|_no_address| StoreError::corrupt("sessions.ip_address"))?;
+        Ok(Self {
+            id: row.id.get(),
+            user: row.user_id.get(),
+            created_at: time("sessions.created_at", row.created_at)?,
+            last_used_at: time("sessions.last_used_at", row.last_used_at)?,
+            expires_at: time("sessions.expires_at", row.expires_at)?,
+            client: ClientInfo {
+                user_agent: row.user_agent,
+                address,
+            },
+        })
+    }
+}
 
 /// Stores a session with its first refresh token.
 pub(crate) fn insert_session(
@@ -68,37 +103,113 @@ fn end_session(
     Ok(())
 }
 
+/// Ends those of a user's sessions that were unused for longest, so that there is room for one more.
+fn make_room(
+    connection: &mut SqliteConnection,
+    user: StoredId,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let kept = i64::try_from(Session::MAX_PER_USER - 1).unwrap_or(i64::MAX);
+    let too_many: Vec<StoredId> = sessions::table
+        .filter(sessions::user_id.eq(user))
+        .filter(sessions::ended_at.is_null())
+        .filter(sessions::expires_at.gt(now.unix_micros()))
+        .order((sessions::last_used_at.desc(), sessions::id.desc()))
+        .offset(kept)
+        .select(sessions::id)
+        .load(connection)?;
+    // Mostly none, and otherwise mostly one.
+    for session in too_many {
+        end_session(connection, session, now)?;
+    }
+    Ok(())
+}
+
+/// Ends every session of a user but, if there is one, that to keep. Expired ones too: an access token
+/// may outlive its session's refresh token.
+pub(crate) fn end_sessions(
+    connection: &mut SqliteConnection,
+    user: StoredId,
+    kept: Option<StoredId>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let of_user = sessions::table
+        .filter(sessions::user_id.eq(user))
+        .filter(sessions::ended_at.is_null());
+    let ended = sessions::ended_at.eq(now.unix_micros());
+    match kept {
+        None => diesel::update(of_user).set(ended).execute(connection)?,
+        Some(kept) => diesel::update(of_user.filter(sessions::id.ne(kept)))
+            .set(ended)
+            .execute(connection)?,
+    };
+    Ok(())
+}
+
 #[async_trait]
 impl SessionRepository for SqliteStore {
     async fn open(
         &self,
         user: Id<User>,
+        password_hash: PasswordHash,
         session: NewSession,
         now: Timestamp,
-    ) -> Result<SessionOpening, StoreError> {
+    ) -> Result<Admission, StoreError> {
         self.write(move |connection| {
-            let attempts = users::table
-                .find(StoredId::from(user))
-                .select(AttemptsRow::as_select())
-                .first(connection)
-                .optional()?;
-            let Some(attempts) = attempts else {
-                write_uncounted(connection)?;
-                return Ok(SessionOpening::NoAccount);
-            };
-            match LoginAttempts::try_from(attempts)?.after_success(now) {
-                Ok(attempts) => {
-                    set_attempts(connection, user.into(), attempts)?;
-                    insert_session(connection, user, &session)?;
-                    Ok(SessionOpening::Opened)
-                }
-                Err(locked) => {
-                    write_uncounted(connection)?;
-                    Ok(SessionOpening::Locked(locked))
-                }
+            let admission = admit(connection, user.into(), &password_hash, now)?;
+            if admission == Admission::Granted {
+                make_room(connection, user.into(), now)?;
+                insert_session(connection, user, &session)?;
             }
+            Ok(admission)
         })
         .await
+    }
+
+    async fn find(&self, id: Id<Session>, now: Timestamp) -> Result<Option<Session>, StoreError> {
+        self.read(move |connection| {
+            let row = sessions::table
+                .find(StoredId::from(id))
+                .filter(sessions::ended_at.is_null())
+                .filter(sessions::expires_at.gt(now.unix_micros()))
+                .select(SessionRow::as_select())
+                .first(connection)
+                .optional()?;
+            Ok(row.map(Session::try_from).transpose()?)
+        })
+        .await
+    }
+
+    async fn list(&self, user: Id<User>, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        self.read(move |connection| {
+            let rows = sessions::table
+                .filter(sessions::user_id.eq(StoredId::from(user)))
+                .filter(sessions::ended_at.is_null())
+                .filter(sessions::expires_at.gt(now.unix_micros()))
+                .order((sessions::created_at.desc(), sessions::id.desc()))
+                .select(SessionRow::as_select())
+                .load(connection)?;
+            let sessions: Result<_, _> = rows.into_iter().map(Session::try_from).collect();
+            Ok(sessions?)
+        })
+        .await
+    }
+
+    async fn end(&self, id: Id<Session>, now: Timestamp) -> Result<bool, StoreError> {
+        self.write(move |connection| {
+            let ended = diesel::update(sessions::table.find(StoredId::from(id)))
+                .filter(sessions::ended_at.is_null())
+                .filter(sessions::expires_at.gt(now.unix_micros()))
+                .set(sessions::ended_at.eq(now.unix_micros()))
+                .execute(connection)?;
+            Ok(ended > 0)
+        })
+        .await
+    }
+
+    async fn end_all(&self, user: Id<User>, now: Timestamp) -> Result<(), StoreError> {
+        self.write(move |connection| end_sessions(connection, user.into(), None, now))
+            .await
     }
 
     async fn find_signed_in(&self, session: SessionRef) -> Result<Option<User>, StoreError> {
@@ -154,6 +265,7 @@ impl SessionRepository for SqliteStore {
             };
             match state.judge(now) {
                 RefreshVerdict::Refuse => Ok(Rotation::Refused),
+                RefreshVerdict::RefuseEnded => Ok(Rotation::Ended(reference)),
                 RefreshVerdict::RefuseRetry => Ok(Rotation::Retried(reference)),
                 RefreshVerdict::EndSession => {
                     end_session(connection, session, now)?;

@@ -13,11 +13,12 @@ use tasks_domain::id::Id;
 use tasks_domain::page::Page;
 use tasks_domain::store::StoreError;
 use tasks_domain::task::{
-    Assignment, Task, TaskContent, TaskDescription, TaskQuery, TaskRepository, TaskUpdate, Version,
+    Assignment, Task, TaskContent, TaskCreation, TaskDescription, TaskQuery, TaskRepository,
+    TaskUpdate, Version,
 };
 
 use crate::SqliteStore;
-use crate::error::Failure;
+use crate::error::{Failure, is_dangling};
 use crate::schema::{categories, task_categories, tasks};
 use crate::values::{StoredId, parsed};
 
@@ -36,11 +37,11 @@ fn find_task(connection: &mut SqliteConnection, id: StoredId) -> Result<Option<T
 
 #[async_trait]
 impl TaskRepository for SqliteStore {
-    async fn create(&self, task: &Task) -> Result<(), StoreError> {
+    async fn create(&self, task: &Task) -> Result<TaskCreation, StoreError> {
         let task = task.clone();
         self.write(move |connection| {
             let content = &task.content;
-            diesel::insert_into(tasks::table)
+            let inserted = diesel::insert_into(tasks::table)
                 .values((
                     tasks::id.eq(StoredId::from(task.id)),
                     tasks::user_id.eq(StoredId::from(task.owner)),
@@ -54,8 +55,13 @@ impl TaskRepository for SqliteStore {
                     tasks::created_at.eq(task.created_at.unix_micros()),
                     tasks::updated_at.eq(task.updated_at.unix_micros()),
                 ))
-                .execute(connection)?;
-            Ok(())
+                .execute(connection);
+            match inserted {
+                Ok(_) => Ok(TaskCreation::Created),
+                // Its owner is all that it refers to.
+                Err(error) if is_dangling(&error) => Ok(TaskCreation::NoOwner),
+                Err(error) => Err(error.into()),
+            }
         })
         .await
     }

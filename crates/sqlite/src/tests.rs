@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use tasks_domain::account::{Registration, User, UserRepository};
-use tasks_domain::health::HealthProbe;
+use tasks_domain::health::{HealthProbe, PoolProbe, PoolState};
 use tasks_domain::task::{Task, TaskRepository};
 use tasks_testkit::build;
 use tempfile::TempDir;
@@ -25,9 +25,18 @@ pub(crate) struct Opened {
 
 impl Opened {
     pub(crate) fn migrated() -> Self {
+        Self::with(SqliteOptions::default())
+    }
+
+    pub(crate) fn with_one_reader() -> Self {
+        Self::with(SqliteOptions {
+            readers: NonZeroUsize::MIN,
+        })
+    }
+
+    fn with(options: SqliteOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store =
-            SqliteStore::open(&folder.path().join("tasks.db"), SqliteOptions::default()).unwrap();
+        let store = SqliteStore::open(&folder.path().join("tasks.db"), options).unwrap();
         store.migrate_up().unwrap();
         Self {
             store,
@@ -72,7 +81,7 @@ async fn write<T: Send + 'static>(
 
 async fn create(store: &SqliteStore, task: &Task) -> JoinHandle<Result<(), StoreError>> {
     let (store, task) = (store.clone(), task.clone());
-    let job = tokio::spawn(async move { store.create(&task).await });
+    let job = tokio::spawn(async move { store.create(&task).await.map(|_created| ()) });
     yield_now().await;
     job
 }
@@ -167,7 +176,7 @@ async fn a_full_disk_is_unavailable_until_there_is_room_again() {
     let refused = loop {
         let task = build::task(&ada).description(&"x".repeat(2000)).build();
         match store.create(&task).await {
-            Ok(()) => stored.push(task),
+            Ok(_) => stored.push(task),
             Err(error) => break (task, error),
         }
     };
@@ -244,12 +253,8 @@ async fn a_full_queue_is_unavailable() {
 
 #[tokio::test]
 async fn a_reader_that_panicked_in_a_transaction_shows_no_old_snapshot() {
-    let folder = tempfile::tempdir().unwrap();
-    let options = SqliteOptions {
-        readers: NonZeroUsize::MIN,
-    };
-    let store = &SqliteStore::open(&folder.path().join("tasks.db"), options).unwrap();
-    store.migrate_up().unwrap();
+    let opened = Opened::with_one_reader();
+    let store = &opened.store;
     let ada = user(store).await;
     let task = build::task(&ada).build();
     let panicking = store.read(|connection| -> Result<(), _> {
@@ -319,4 +324,34 @@ async fn the_threads_end_with_the_last_handle() {
     join(readers);
     join(writer);
     SqliteStore::open(&path, SqliteOptions::default()).unwrap();
+}
+
+#[tokio::test]
+async fn a_busy_thread_and_what_waits_for_it_are_counted() {
+    let Opened { store, _folder } = Opened::with_one_reader();
+    let (release, occupied) = occupy(&store).await;
+    let waiting = tokio::spawn({
+        let store = store.clone();
+        async move { user(&store).await }
+    });
+    while store.pool().waiting == 0 {
+        yield_now().await;
+    }
+    let state = PoolState {
+        idle: 1,
+        in_use: 1,
+        waiting: 1,
+    };
+    assert_eq!(store.pool(), state);
+    drop(release);
+    occupied.await.unwrap().unwrap();
+    waiting.await.unwrap();
+    let idle = PoolState {
+        idle: 2,
+        ..PoolState::default()
+    };
+    // A thread answers just before it is at rest.
+    while store.pool() != idle {
+        yield_now().await;
+    }
 }

@@ -4,17 +4,19 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
 use tasks_domain::account::{
-    Credentials, Email, FailedLogin, FullName, LoginAttempts, NewAccount, PasswordHash,
-    Registration, User, UserRepository,
+    Admission, Credentials, Email, FailedLogin, FullName, LoginAttempts, NewAccount,
+    PasswordChange, PasswordHash, Registration, TokenDigest, User, UserRepository,
 };
 use tasks_domain::clock::Timestamp;
 use tasks_domain::id::Id;
+use tasks_domain::mail::MailKind;
 use tasks_domain::store::StoreError;
 
 use crate::SqliteStore;
 use crate::error::{Failure, is_taken};
-use crate::schema::{uncounted_logins, users};
-use crate::sessions::insert_session;
+use crate::outbox::{insert_mail, remove_all, remove_waiting};
+use crate::schema::{refresh_tokens, sessions, task_categories, tasks, uncounted_logins, users};
+use crate::sessions::{end_sessions, insert_session};
 use crate::values::{StoredId, optional_time, parsed, time};
 
 /// A user's row, without what is secret.
@@ -47,7 +49,7 @@ impl TryFrom<UserRow> for User {
 /// What logging in is judged by.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users, check_for_backend(Sqlite))]
-pub(crate) struct AttemptsRow {
+struct AttemptsRow {
     failed_login_attempts: i64,
     locked_until: Option<i64>,
 }
@@ -66,7 +68,7 @@ impl TryFrom<AttemptsRow> for LoginAttempts {
 }
 
 /// Stores a user's login attempts.
-pub(crate) fn set_attempts(
+fn set_attempts(
     connection: &mut SqliteConnection,
     user: StoredId,
     attempts: LoginAttempts,
@@ -85,11 +87,94 @@ pub(crate) fn set_attempts(
 /// A transaction that writes nothing does not wait for the disk, and its speed would tell that
 /// there is no such account, or that it is locked. Writing the user's row again as it is would not do
 /// either: `SQLite` leaves a page alone that would not change.
-pub(crate) fn write_uncounted(connection: &mut SqliteConnection) -> Result<(), Failure> {
+fn write_uncounted(connection: &mut SqliteConnection) -> Result<(), Failure> {
     diesel::update(uncounted_logins::table.find(1))
         .set(uncounted_logins::touched.eq(uncounted_logins::touched + 1))
         .execute(connection)?;
     Ok(())
+}
+
+/// Judges somebody who knew the password of the hash, and forgets failed logins if they come in.
+/// Writes as much as counting a failure also where they do not.
+pub(crate) fn admit(
+    connection: &mut SqliteConnection,
+    user: StoredId,
+    password_hash: &PasswordHash,
+    now: Timestamp,
+) -> Result<Admission, Failure> {
+    let attempts = users::table
+        .find(user)
+        .filter(users::password_hash.eq(password_hash.expose()))
+        .select(AttemptsRow::as_select())
+        .first(connection)
+        .optional()?;
+    let Some(attempts) = attempts else {
+        write_uncounted(connection)?;
+        return Ok(Admission::Outdated);
+    };
+    match LoginAttempts::try_from(attempts)?.after_success(now) {
+        Ok(attempts) => {
+            set_attempts(connection, user, attempts)?;
+            Ok(Admission::Granted)
+        }
+        Err(locked) => {
+            write_uncounted(connection)?;
+            Ok(Admission::Locked(locked))
+        }
+    }
+}
+
+/// The user whose reset token has the digest and works.
+fn by_reset_token(
+    connection: &mut SqliteConnection,
+    token: &TokenDigest,
+    now: Timestamp,
+) -> Result<Option<StoredId>, Failure> {
+    let user = users::table
+        .filter(users::password_reset_token_hash.eq(token.expose()))
+        .filter(users::password_reset_token_expires_at.gt(now.unix_micros()))
+        .select(users::id)
+        .first(connection)
+        .optional()?;
+    Ok(user)
+}
+
+/// Gives a user another password; a reset token no longer works, and none is on its way.
+fn set_password(
+    connection: &mut SqliteConnection,
+    user: StoredId,
+    password_hash: &PasswordHash,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let email: String = diesel::update(users::table.find(user))
+        .set((
+            users::password_hash.eq(password_hash.expose()),
+            users::password_reset_token_hash.eq(None::<&str>),
+            users::password_reset_token_expires_at.eq(None::<i64>),
+            users::updated_at.eq(now.unix_micros()),
+        ))
+        .returning(users::email)
+        .get_result(connection)?;
+    remove_waiting(connection, MailKind::ResetPassword, &email)
+}
+
+/// Erases a user with everything that is theirs.
+///
+/// The foreign keys alone would do it too, but row by row: what there may be much of goes first, all at
+/// once.
+fn erase(connection: &mut SqliteConnection, user: StoredId) -> Result<(), Failure> {
+    let of_user = tasks::table.filter(tasks::user_id.eq(user));
+    diesel::delete(task_categories::table)
+        .filter(task_categories::task_id.eq_any(of_user.select(tasks::id)))
+        .execute(connection)?;
+    diesel::delete(of_user).execute(connection)?;
+    diesel::delete(refresh_tokens::table.filter(refresh_tokens::user_id.eq(user)))
+        .execute(connection)?;
+    diesel::delete(sessions::table.filter(sessions::user_id.eq(user))).execute(connection)?;
+    let email: String = diesel::delete(users::table.find(user))
+        .returning(users::email)
+        .get_result(connection)?;
+    remove_all(connection, &email)
 }
 
 #[async_trait]
@@ -104,9 +189,6 @@ impl UserRepository for SqliteStore {
                     users::password_hash.eq(account.password_hash.expose()),
                     users::full_name.eq(user.full_name.as_str()),
                     users::is_active.eq(user.is_active),
-                    users::verification_token_hash.eq(account.verification.digest.expose()),
-                    users::verification_token_expires_at
-                        .eq(account.verification.expires_at.unix_micros()),
                     users::created_at.eq(user.created_at.unix_micros()),
                     users::updated_at.eq(user.updated_at.unix_micros()),
                 ))
@@ -119,6 +201,7 @@ impl UserRepository for SqliteStore {
                 Err(error) => return Err(error.into()),
             }
             insert_session(connection, user.id, &account.session)?;
+            insert_mail(connection, &account.mail)?;
             Ok(Registration::Registered)
         })
         .await
@@ -194,6 +277,101 @@ impl UserRepository for SqliteStore {
                 .get_result(connection)
                 .optional()?;
             Ok(row.map(User::try_from).transpose()?)
+        })
+        .await
+    }
+
+    async fn verify_email(
+        &self,
+        token: &TokenDigest,
+        now: Timestamp,
+    ) -> Result<Option<User>, StoreError> {
+        let token = token.clone();
+        self.write(move |connection| {
+            let with_token = users::table
+                .filter(users::verification_token_hash.eq(token.expose()))
+                .filter(users::verification_token_expires_at.gt(now.unix_micros()));
+            let row = diesel::update(with_token)
+                .set((
+                    users::is_active.eq(true),
+                    users::verification_token_hash.eq(None::<&str>),
+                    users::verification_token_expires_at.eq(None::<i64>),
+                    users::updated_at.eq(now.unix_micros()),
+                ))
+                .returning(UserRow::as_returning())
+                .get_result(connection)
+                .optional()?;
+            let Some(row) = row else {
+                return Ok(None);
+            };
+            remove_waiting(connection, MailKind::VerifyEmail, &row.email)?;
+            Ok(Some(row.try_into()?))
+        })
+        .await
+    }
+
+    async fn find_by_reset_token(
+        &self,
+        token: &TokenDigest,
+        now: Timestamp,
+    ) -> Result<Option<Id<User>>, StoreError> {
+        let token = token.clone();
+        self.read(move |connection| {
+            let user = by_reset_token(connection, &token, now)?;
+            Ok(user.map(StoredId::get))
+        })
+        .await
+    }
+
+    async fn reset_password(
+        &self,
+        token: &TokenDigest,
+        password_hash: PasswordHash,
+        now: Timestamp,
+    ) -> Result<Option<Id<User>>, StoreError> {
+        let token = token.clone();
+        self.write(move |connection| {
+            let Some(user) = by_reset_token(connection, &token, now)? else {
+                return Ok(None);
+            };
+            set_attempts(connection, user, LoginAttempts::default())?;
+            set_password(connection, user, &password_hash, now)?;
+            end_sessions(connection, user, None, now)?;
+            Ok(Some(user.get()))
+        })
+        .await
+    }
+
+    async fn change_password(
+        &self,
+        change: PasswordChange,
+        now: Timestamp,
+    ) -> Result<Admission, StoreError> {
+        self.write(move |connection| {
+            let user = StoredId::from(change.user);
+            let admission = admit(connection, user, &change.old, now)?;
+            if admission == Admission::Granted {
+                set_password(connection, user, &change.new, now)?;
+                end_sessions(connection, user, Some(change.kept.into()), now)?;
+            }
+            Ok(admission)
+        })
+        .await
+    }
+
+    async fn delete(
+        &self,
+        user: Id<User>,
+        password_hash: PasswordHash,
+        now: Timestamp,
+    ) -> Result<Admission, StoreError> {
+        self.write(move |connection| {
+            let user = StoredId::from(user);
+            let admission = admit(connection, user, &password_hash, now)?;
+            if admission == Admission::Granted {
+                erase(connection, user)?;
+            }
+            Ok(admission)
         })
         .await
     }

@@ -10,7 +10,7 @@ use diesel::connection::{AnsiTransactionManager, TransactionManager};
 
 use crate::connection::Slot;
 use crate::error::Failure;
-use crate::job::{Job, Message};
+use crate::job::{Busy, Job, Message};
 
 /// So many writes may wait: about what a slow disk (10 ms a commit) takes in a tenth of a second,
 /// so that only an overload is refused.
@@ -28,11 +28,12 @@ enum Next {
 }
 
 /// Does the writes, batch after batch, until the queue ends.
-pub(crate) fn run(mut slot: Slot, jobs: &Receiver<Message>) {
+pub(crate) fn run(mut slot: Slot, jobs: &Receiver<Message>, busy: &Busy) {
     while let Ok(Message::Job(first)) = jobs.recv() {
         if !first.is_wanted() {
             continue;
         }
+        let _at_work = busy.work();
         let connection = match slot.get() {
             Ok(connection) => connection,
             Err(failure) => {

@@ -106,29 +106,14 @@ mod tests {
 
     use diesel::connection::InstrumentationEvent;
     use diesel::debug_query;
-    use diesel::sql_types::Text;
     use tasks_domain::page::PageRequest;
     use tasks_domain::task::{Priority, TaskRepository, TaskStatus};
     use tasks_testkit::build;
 
+    use crate::plans::plan;
     use crate::tests::{Opened, user};
 
     use super::*;
-
-    #[derive(QueryableByName)]
-    struct PlanRow {
-        #[diesel(sql_type = Text)]
-        detail: String,
-    }
-
-    fn plan(connection: &mut SqliteConnection, query: &str) -> String {
-        let sql = query.split(" -- binds").next().unwrap();
-        let rows: Vec<PlanRow> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}"))
-            .load(connection)
-            .unwrap();
-        let details: Vec<_> = rows.into_iter().map(|row| row.detail).collect();
-        details.join("\n")
-    }
 
     fn owner() -> StoredId {
         build::id::<()>().into()

@@ -4,6 +4,7 @@
 
 mod contract;
 mod durability;
+mod mail;
 mod migrations;
 mod opening;
 mod rows;
@@ -15,6 +16,8 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 use tasks_domain::account::{Registration, SessionRepository, User, UserRepository};
 use tasks_domain::category::CategoryRepository;
+use tasks_domain::housekeeping::Housekeeping;
+use tasks_domain::mail::Outbox;
 use tasks_domain::task::TaskRepository;
 use tasks_sqlite::{SqliteOptions, SqliteStore};
 use tasks_testkit::build;
@@ -41,6 +44,14 @@ impl TestStore {
         let this = Self::empty();
         this.store.migrate_up().unwrap();
         this
+    }
+
+    /// All that the file and its log hold.
+    fn bytes(&self) -> Vec<u8> {
+        ["tasks.db", "tasks.db-wal"]
+            .iter()
+            .flat_map(|file| std::fs::read(self.folder.path().join(file)).unwrap())
+            .collect()
     }
 
     /// A connection beside the store's own.
@@ -78,6 +89,12 @@ impl Stores for TestStore {
         Arc::new(self.store.clone())
     }
     fn categories(&self) -> Arc<dyn CategoryRepository> {
+        Arc::new(self.store.clone())
+    }
+    fn outbox(&self) -> Arc<dyn Outbox> {
+        Arc::new(self.store.clone())
+    }
+    fn housekeeping(&self) -> Arc<dyn Housekeeping> {
         Arc::new(self.store.clone())
     }
 }

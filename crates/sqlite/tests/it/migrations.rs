@@ -6,6 +6,22 @@ use tasks_sqlite::{MigrationError, MigrationState, SqliteStore};
 use crate::TestStore;
 
 const FIRST: &str = "0001_accounts_tasks_categories";
+const SECOND: &str = "0002_mail_sessions_housekeeping";
+
+/// A row for every table of the first migration, as a program of then left them.
+const ROWS: [&str; 7] = [
+    "INSERT INTO users VALUES (zeroblob(16), 'ada@example.com', 'hash', 'Ada', 0, 2, NULL, \
+     'token', 2000, 1000, 1000)",
+    "INSERT INTO sessions VALUES (zeroblob(16), zeroblob(16), 1000, 1000, 2000, NULL, 'curl', \
+     '192.0.2.1')",
+    "INSERT INTO refresh_tokens VALUES (zeroblob(16), zeroblob(16), zeroblob(16), 'hash', 2000, \
+     NULL, 1000)",
+    "UPDATE uncounted_logins SET touched = 7",
+    "INSERT INTO tasks VALUES (zeroblob(16), zeroblob(16), 'Title', NULL, 'pending', 2, NULL, \
+     1500, 1, 1000, 1000)",
+    "INSERT INTO categories VALUES (zeroblob(16), zeroblob(16), 'Garden', '#00ff00', 1000)",
+    "INSERT INTO task_categories VALUES (zeroblob(16), zeroblob(16))",
+];
 
 fn schema(test: &TestStore) -> Vec<String> {
     test.query(
@@ -14,20 +30,67 @@ fn schema(test: &TestStore) -> Vec<String> {
     )
 }
 
+/// A query of every table for the columns that it has now.
+fn queries(test: &TestStore) -> Vec<String> {
+    test.query(
+        "SELECT 'SELECT concat_ws(''|'', ' || group_concat('quote(' || c.name || ')') || ') \
+                 AS value FROM ' || t.name AS value \
+         FROM sqlite_schema t JOIN pragma_table_info(t.name) c \
+         WHERE t.type = 'table' AND t.name <> '__diesel_schema_migrations' GROUP BY t.name",
+    )
+}
+
+fn rows(test: &TestStore, queries: &[String]) -> Vec<String> {
+    queries.iter().flat_map(|query| test.query(query)).collect()
+}
+
 #[test]
 fn up_down_up_leaves_no_trace() {
     let test = TestStore::empty();
-    assert_eq!(test.store.migrate_up().unwrap(), [FIRST]);
+    assert_eq!(test.store.migrate_up().unwrap(), [FIRST, SECOND]);
     let up = schema(&test);
     assert!(up.iter().any(|thing| thing.starts_with("table tasks ")));
     assert!(test.store.migrate_up().unwrap().is_empty());
 
+    assert_eq!(test.store.migrate_down().unwrap().as_deref(), Some(SECOND));
     assert_eq!(test.store.migrate_down().unwrap().as_deref(), Some(FIRST));
     assert_eq!(schema(&test), Vec::<String>::new());
     assert_eq!(test.store.migrate_down().unwrap(), None);
 
-    assert_eq!(test.store.migrate_up().unwrap(), [FIRST]);
+    assert_eq!(test.store.migrate_up().unwrap(), [FIRST, SECOND]);
     assert_eq!(schema(&test), up);
+}
+
+#[test]
+fn an_upgrade_keeps_every_row_and_so_does_going_back() {
+    let test = TestStore::migrated();
+    test.store.migrate_down().unwrap();
+    for row in ROWS {
+        test.execute(row);
+    }
+    let (first, queries) = (schema(&test), queries(&test));
+    let before = rows(&test, &queries);
+    assert_eq!(before.len(), ROWS.len());
+
+    assert_eq!(test.store.migrate_up().unwrap(), [SECOND]);
+    assert_eq!(rows(&test, &queries), before);
+    let second = schema(&test);
+
+    test.execute(
+        "UPDATE users \
+         SET password_reset_token_hash = 'token', password_reset_token_expires_at = 2000",
+    );
+    test.execute(
+        "INSERT INTO outbox VALUES (zeroblob(16), 'verify_email', 'ada@example.com', 'token', \
+         1000, 1000, 1, NULL)",
+    );
+    assert_eq!(test.store.migrate_down().unwrap().as_deref(), Some(SECOND));
+    assert_eq!(rows(&test, &queries), before);
+    assert_eq!(schema(&test), first);
+
+    assert_eq!(test.store.migrate_up().unwrap(), [SECOND]);
+    assert_eq!(rows(&test, &queries), before);
+    assert_eq!(schema(&test), second);
 }
 
 #[test]
@@ -40,17 +103,28 @@ fn the_status_names_every_migration_and_changes_nothing() {
     };
     let path = test.folder.path().join("tasks.db");
     let status = || SqliteStore::migration_status(&path).unwrap();
-    assert_eq!(status(), [state(FIRST, false, true)]);
+    assert_eq!(
+        status(),
+        [state(FIRST, false, true), state(SECOND, false, true)]
+    );
     assert_eq!(
         test.query("SELECT name AS value FROM sqlite_schema"),
         Vec::<String>::new()
     );
     test.store.migrate_up().unwrap();
-    assert_eq!(status(), [state(FIRST, true, true)]);
+    test.store.migrate_down().unwrap();
+    assert_eq!(
+        status(),
+        [state(FIRST, true, true), state(SECOND, false, true)]
+    );
     test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')");
     assert_eq!(
         status(),
-        [state(FIRST, true, true), state("9999", true, false)]
+        [
+            state(FIRST, true, true),
+            state(SECOND, false, true),
+            state("9999", true, false)
+        ]
     );
 }
 
@@ -66,7 +140,7 @@ fn the_status_of_a_missing_database_makes_none() {
 #[tokio::test]
 async fn the_probe_tells_behind_current_and_ahead() {
     let test = TestStore::empty();
-    assert_eq!(test.store.schema().await.unwrap(), SchemaState::Behind(1));
+    assert_eq!(test.store.schema().await.unwrap(), SchemaState::Behind(2));
     test.store.migrate_up().unwrap();
     assert_eq!(test.store.schema().await.unwrap(), SchemaState::Current);
     test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')");

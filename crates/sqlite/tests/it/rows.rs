@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tasks_domain::account::{
-    FailedLogin, LoginAttempts, SessionOpening, SessionRepository, UserRepository,
+    Admission, FailedLogin, LoginAttempts, SessionRepository, UserRepository,
 };
+use tasks_domain::housekeeping::{Housekeeping, Leftover, Removal};
 use tasks_domain::store::StoreError;
 use tasks_domain::task::{Assignment, TaskFilter, TaskQuery};
 use tasks_testkit::build;
@@ -96,17 +97,6 @@ async fn a_list_by_somebody_elses_category_is_empty_even_if_a_task_is_in_it() {
     }
 }
 
-#[tokio::test]
-async fn a_task_of_nobody_is_refused() {
-    let test = TestStore::migrated();
-    let error = test
-        .tasks()
-        .create(&build::task(&build::user().build()).build())
-        .await
-        .unwrap_err();
-    assert!(matches!(error, StoreError::Other(_)), "{error:?}");
-}
-
 /// The time of a commit is the time of what it writes. A refusal that wrote less would tell that
 /// there is no such account, or that it is locked.
 #[tokio::test]
@@ -138,19 +128,60 @@ async fn every_refused_login_writes_the_same_amount() {
     assert_eq!(log_size() - before, counted);
 
     let soon = noon().plus(Duration::from_secs(1));
-    let before = log_size();
-    let outcome = store
-        .open(ada.id, build::session(soon), soon)
-        .await
-        .unwrap();
-    assert!(matches!(outcome, SessionOpening::Locked(_)));
-    assert_eq!(log_size() - before, counted);
+    let credentials = store.find_credentials(&ada.email).await.unwrap();
+    let (right, wrong) = (
+        credentials.unwrap().password_hash,
+        build::password_hash("another"),
+    );
+    let mut refusals = Vec::new();
+    for (user, hash) in [
+        (ada.id, right.clone()),
+        (ada.id, wrong),
+        (build::id(), right),
+    ] {
+        let before = log_size();
+        let session = build::session(soon);
+        refusals.push(store.open(user, hash, session, soon).await.unwrap());
+        assert_eq!(log_size() - before, counted);
+    }
+    assert!(matches!(
+        refusals[..],
+        [
+            Admission::Locked(_),
+            Admission::Outdated,
+            Admission::Outdated
+        ]
+    ));
+}
 
-    let before = log_size();
-    let outcome = store
-        .open(build::id(), build::session(soon), soon)
-        .await
-        .unwrap();
-    assert_eq!(outcome, SessionOpening::NoAccount);
-    assert_eq!(log_size() - before, counted);
+/// A session is over since it ended or since it expired, a refresh token since it expired or since its session
+/// ended; a token of a mail verifies or resets. Both together are a batch.
+#[tokio::test]
+async fn a_batch_of_leftovers_keeps_its_limit_whatever_they_are_left_by() {
+    let test = TestStore::migrated();
+    for email in ["a@example.com", "b@example.com", "c@example.com"] {
+        let user = build::user().email(email).build();
+        test.store.register(build::account(&user)).await.unwrap();
+    }
+    for statement in [
+        "UPDATE sessions SET ended_at = 1 WHERE rowid = 1",
+        "UPDATE sessions SET expires_at = 1 WHERE rowid > 1",
+        "UPDATE refresh_tokens SET expires_at = 1 WHERE rowid > 1",
+        "UPDATE users SET verification_token_hash = email, verification_token_expires_at = 1 \
+         WHERE rowid = 1",
+        "UPDATE users SET password_reset_token_hash = email, password_reset_token_expires_at = 1 \
+         WHERE rowid > 1",
+    ] {
+        test.execute(statement);
+    }
+    for what in [
+        Leftover::RefreshTokens,
+        Leftover::Sessions,
+        Leftover::MailTokens,
+    ] {
+        for removed in [2, 1, 0] {
+            let removal = test.store.remove(what, noon(), 2).await.unwrap();
+            assert_eq!(removal, Removal::Removed(removed), "{what:?}");
+        }
+    }
 }

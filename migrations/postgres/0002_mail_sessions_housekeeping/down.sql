@@ -1,0 +1,14 @@
+DROP INDEX tasks_by_deleted_at;
+DROP INDEX users_by_password_reset_token_expires_at;
+DROP INDEX users_by_verification_token_expires_at;
+DROP INDEX refresh_tokens_by_expires_at;
+DROP INDEX sessions_by_expires_at;
+DROP INDEX sessions_by_ended_at;
+DROP INDEX open_sessions_by_user;
+DROP TABLE outbox;
+DROP TYPE mail_kind;
+DROP INDEX users_by_password_reset_token;
+DROP INDEX users_by_verification_token;
+ALTER TABLE users
+    DROP COLUMN password_reset_token_expires_at,
+    DROP COLUMN password_reset_token_hash;

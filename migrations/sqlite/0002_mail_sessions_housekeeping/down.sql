@@ -1,0 +1,12 @@
+DROP INDEX tasks_by_deleted_at;
+DROP INDEX users_by_password_reset_token_expires_at;
+DROP INDEX users_by_verification_token_expires_at;
+DROP INDEX refresh_tokens_by_expires_at;
+DROP INDEX sessions_by_expires_at;
+DROP INDEX sessions_by_ended_at;
+DROP INDEX open_sessions_by_user;
+DROP TABLE outbox;
+DROP INDEX users_by_password_reset_token;
+DROP INDEX users_by_verification_token;
+ALTER TABLE users DROP COLUMN password_reset_token_expires_at;
+ALTER TABLE users DROP COLUMN password_reset_token_hash;
