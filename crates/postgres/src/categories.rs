@@ -64,11 +64,15 @@ impl CategoryRepository for PgStore {
                     .on_conflict((categories::user_id, categories::name))
                     .do_nothing()
                     .execute(session)
-                    .await?;
-                Ok(match inserted {
-                    0 => CategoryCreation::NameTaken,
-                    _ => CategoryCreation::Created,
-                })
+                    .await;
+                match inserted {
+                    Ok(0) => Ok(CategoryCreation::NameTaken),
+                    Ok(_) => Ok(CategoryCreation::Created),
+                    Err(error) if Constraint::broken(&error) == Some(Constraint::CategoryOwner) => {
+                        Ok(CategoryCreation::NoOwner)
+                    }
+                    Err(error) => Err(error.into()),
+                }
             })
         })
         .await

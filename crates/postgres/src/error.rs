@@ -161,6 +161,10 @@ impl From<&'static str> for ConnectFailure {
 pub(crate) enum Constraint {
     /// A category's name is unique among its owner's.
     CategoryName,
+    /// The owner of a task exists.
+    TaskOwner,
+    /// The owner of a category exists.
+    CategoryOwner,
     /// A task that is filed exists.
     FiledTask,
     /// A category under which a task is filed exists.
@@ -179,6 +183,8 @@ impl Constraint {
         };
         match information.constraint_name()? {
             "categories_user_id_name_key" => Some(Self::CategoryName),
+            "tasks_user_id_fkey" => Some(Self::TaskOwner),
+            "categories_user_id_fkey" => Some(Self::CategoryOwner),
             "task_categories_task_id_fkey" => Some(Self::FiledTask),
             "task_categories_category_id_fkey" => Some(Self::FiledCategory),
             _ => None,

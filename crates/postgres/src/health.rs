@@ -1,8 +1,8 @@
-//! Whether the database answers, and how its schema stands.
+//! Whether the database answers, how its schema stands, and how busy its connections are.
 
 use async_trait::async_trait;
 use diesel_async::SimpleAsyncConnection;
-use tasks_domain::health::{HealthProbe, SchemaProbe, SchemaState};
+use tasks_domain::health::{HealthProbe, PoolProbe, PoolState, SchemaProbe, SchemaState};
 use tasks_domain::store::StoreError;
 
 use crate::{PgStore, migrations};
@@ -24,5 +24,16 @@ impl SchemaProbe for PgStore {
             .read((), |session, ()| Box::pin(migrations::status(session)))
             .await?;
         Ok(migrations::schema(&states))
+    }
+}
+
+impl PoolProbe for PgStore {
+    fn pool(&self) -> PoolState {
+        let status = self.pool.status();
+        PoolState {
+            idle: status.available,
+            in_use: status.size.saturating_sub(status.available),
+            waiting: status.waiting,
+        }
     }
 }

@@ -8,12 +8,21 @@
 //! * `pool`: connections, what they are set to, how they are shared;
 //! * `work`: units of work, their deadline and when they are done once more;
 //! * `error`: what Postgres's errors mean;
-//! * `users`, `sessions`, `tasks`, `categories`, `health`: the ports, one to a module.
+//! * `users`, `sessions`, `tasks`, `categories`, `outbox`, `housekeeping`, `health`: the ports, one to
+//!   a module.
+//!
+//! So that no two transactions wait for each other, all lock rows in one order: of a user, then of
+//! sessions, then of refresh tokens, then of mails; of tasks, then of categories, then of what is filed
+//! where. It is the order in which foreign keys lock and cascade. Who has to lock several rows of a
+//! table first locks the one of the user that they are all about. Who begins elsewhere never waits for
+//! what comes before: claiming a mail tries for the user's row, housekeeping skips what others have.
 
 mod categories;
 mod error;
 mod health;
+mod housekeeping;
 mod migrations;
+mod outbox;
 mod pool;
 mod schema;
 mod sessions;
@@ -143,6 +152,15 @@ impl PgStore {
         T: Send + 'static,
     {
         Ok(self.run(Kind::Statement, input, work).await?)
+    }
+
+    /// Does something that changes the store by one statement, which may be done again.
+    async fn write_again<I, T>(&self, input: I, work: Work<I, T>) -> Result<T, StoreError>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        Ok(self.run(Kind::Idempotent, input, work).await?)
     }
 
     /// Does something in a transaction that is committed before it is answered. An error takes back

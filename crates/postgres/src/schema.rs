@@ -13,6 +13,8 @@ diesel::table! {
         verification_token_expires_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        password_reset_token_hash -> Nullable<Text>,
+        password_reset_token_expires_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -77,6 +79,22 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    use diesel::sql_types::{Integer, Nullable, Text, Timestamptz, Uuid};
+    use crate::values::MailKindSql;
+
+    outbox (id) {
+        id -> Uuid,
+        kind -> MailKindSql,
+        recipient -> Text,
+        token_hash -> Text,
+        created_at -> Timestamptz,
+        due_at -> Timestamptz,
+        attempts -> Integer,
+        dead_at -> Nullable<Timestamptz>,
+    }
+}
+
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(refresh_tokens -> sessions (session_id));
 diesel::joinable!(task_categories -> tasks (task_id));
@@ -89,6 +107,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     tasks,
     categories,
     task_categories,
+    outbox,
 );
 
 diesel::table! {

@@ -2,12 +2,15 @@
 
 use async_trait::async_trait;
 use diesel::data_types::PgTimestamp;
+use diesel::dsl::auto_type;
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::future::try_join3;
 use tasks_domain::account::{
-    ClientInfo, LoginAttempts, NewRefreshToken, NewSession, RefreshTokenState, RefreshVerdict,
-    Rotation, SessionOpening, SessionRef, SessionRepository, TokenDigest, User,
+    Admission, ClientInfo, LoginAttempts, NewRefreshToken, NewSession, PasswordHash,
+    RefreshTokenState, RefreshVerdict, Rotation, Session, SessionRef, SessionRepository,
+    TokenDigest, User,
 };
 use tasks_domain::clock::Timestamp;
 use tasks_domain::id::Id;
@@ -17,8 +20,49 @@ use uuid::Uuid;
 use crate::PgStore;
 use crate::error::Failure;
 use crate::schema::{refresh_tokens, sessions, users};
-use crate::users::{AttemptsRow, UserRow, set_attempts, write_uncounted};
+use crate::users::{UserRow, admit, set_attempts, write_uncounted};
 use crate::values::{optional_time, stored, time};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sessions, check_for_backend(Pg))]
+struct SessionRow {
+    id: Uuid,
+    user_id: Uuid,
+    created_at: PgTimestamp,
+    last_used_at: PgTimestamp,
+    expires_at: PgTimestamp,
+    user_agent: Option<String>,
+    ip_address: String,
+}
+
+impl TryFrom<SessionRow> for Session {
+    type Error = StoreError;
+
+    fn try_from(row: SessionRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: Id::new(row.id),
+            user: Id::new(row.user_id),
+            created_at: time("sessions.created_at", row.created_at)?,
+            last_used_at: time("sessions.last_used_at", row.last_used_at)?,
+            expires_at: time("sessions.expires_at", row.expires_at)?,
+            client: ClientInfo {
+                user_agent: row.user_agent,
+                address: row
+                    .ip_address
+                    .parse()
+                    .map_err(|_no_address| StoreError::corrupt("sessions.ip_address"))?,
+            },
+        })
+    }
+}
+
+/// Sessions that have neither ended nor expired.
+#[auto_type]
+fn going_on(now: PgTimestamp) -> _ {
+    sessions::table
+        .filter(sessions::ended_at.is_null())
+        .filter(sessions::expires_at.gt(now))
+}
 
 /// Stores a session with its first refresh token.
 pub(crate) async fn insert_session(
@@ -93,15 +137,55 @@ async fn prolong(
     Ok(())
 }
 
-async fn end_session(
+async fn end_these(
     session: &mut AsyncPgConnection,
-    ended: Uuid,
+    ended: &[Uuid],
     now: Timestamp,
 ) -> Result<(), Failure> {
-    diesel::update(sessions::table.find(ended))
+    diesel::update(sessions::table)
+        .filter(sessions::id.eq_any(ended))
         .filter(sessions::ended_at.is_null())
         .set(sessions::ended_at.eq(stored(now)))
         .execute(session)
+        .await?;
+    Ok(())
+}
+
+/// Ends those of a user's sessions that were unused for longest, so that there is room for one more. The
+/// user's row is to be locked before: so no two find the same room, nor lock sessions in different orders.
+async fn make_room(
+    session: &mut AsyncPgConnection,
+    user: Uuid,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let kept = i64::try_from(Session::MAX_PER_USER - 1).unwrap_or(i64::MAX);
+    let too_many: Vec<Uuid> = going_on(stored(now))
+        .filter(sessions::user_id.eq(user))
+        .order((sessions::last_used_at.desc(), sessions::id.desc()))
+        .offset(kept)
+        .select(sessions::id)
+        .load(session)
+        .await?;
+    if too_many.is_empty() {
+        return Ok(());
+    }
+    end_these(session, &too_many, now).await
+}
+
+/// Ends a user's sessions but the kept one. The user's row is to be locked before: so no two transactions
+/// lock several sessions of a user, each in its own order.
+pub(crate) async fn end_sessions(
+    mut session: &AsyncPgConnection,
+    user: Uuid,
+    kept: Option<Uuid>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    diesel::update(sessions::table)
+        .filter(sessions::user_id.eq(user))
+        .filter(sessions::id.ne_all(kept.as_slice()))
+        .filter(sessions::ended_at.is_null())
+        .set(sessions::ended_at.eq(stored(now)))
+        .execute(&mut session)
         .await?;
     Ok(())
 }
@@ -120,33 +204,78 @@ impl SessionRepository for PgStore {
     async fn open(
         &self,
         user: Id<User>,
+        password_hash: PasswordHash,
         session: NewSession,
         now: Timestamp,
-    ) -> Result<SessionOpening, StoreError> {
-        self.transact((user, session, now), |session, (user, new, now)| {
+    ) -> Result<Admission, StoreError> {
+        let input = (user, password_hash, session, now);
+        self.transact(input, |session, (user, password_hash, new, now)| {
             Box::pin(async move {
-                let attempts = users::table
-                    .find(user.uuid())
-                    .select(AttemptsRow::as_select())
-                    .for_no_key_update()
+                let admission = admit(session, *user, password_hash, *now).await?;
+                if let Admission::Granted = admission {
+                    set_attempts(session, user.uuid(), LoginAttempts::default()).await?;
+                    make_room(session, user.uuid(), *now).await?;
+                    insert_session(session, *user, new).await?;
+                } else {
+                    write_uncounted(session).await?;
+                }
+                Ok(admission)
+            })
+        })
+        .await
+    }
+
+    async fn find(&self, id: Id<Session>, now: Timestamp) -> Result<Option<Session>, StoreError> {
+        self.read((id, now), |session, (id, now)| {
+            Box::pin(async move {
+                let row = going_on(stored(*now))
+                    .filter(sessions::id.eq(id.uuid()))
+                    .select(SessionRow::as_select())
                     .first(session)
                     .await
                     .optional()?;
-                let Some(attempts) = attempts else {
-                    write_uncounted(session).await?;
-                    return Ok(SessionOpening::NoAccount);
-                };
-                match LoginAttempts::try_from(attempts)?.after_success(*now) {
-                    Ok(attempts) => {
-                        set_attempts(session, user.uuid(), attempts).await?;
-                        insert_session(session, *user, new).await?;
-                        Ok(SessionOpening::Opened)
-                    }
-                    Err(locked) => {
-                        write_uncounted(session).await?;
-                        Ok(SessionOpening::Locked(locked))
-                    }
-                }
+                Ok(row.map(Session::try_from).transpose()?)
+            })
+        })
+        .await
+    }
+
+    async fn list(&self, user: Id<User>, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        self.read((user, now), |session, (user, now)| {
+            Box::pin(async move {
+                let rows = going_on(stored(*now))
+                    .filter(sessions::user_id.eq(user.uuid()))
+                    .order((sessions::created_at.desc(), sessions::id.desc()))
+                    .select(SessionRow::as_select())
+                    .load(session)
+                    .await?;
+                let sessions: Result<_, _> = rows.into_iter().map(Session::try_from).collect();
+                Ok(sessions?)
+            })
+        })
+        .await
+    }
+
+    async fn end(&self, id: Id<Session>, now: Timestamp) -> Result<bool, StoreError> {
+        self.write((id, now), |session, (id, now)| {
+            Box::pin(async move {
+                let now = stored(*now);
+                let ended = diesel::update(going_on(now).filter(sessions::id.eq(id.uuid())))
+                    .set(sessions::ended_at.eq(now))
+                    .execute(session)
+                    .await?;
+                Ok(ended > 0)
+            })
+        })
+        .await
+    }
+
+    async fn end_all(&self, user: Id<User>, now: Timestamp) -> Result<(), StoreError> {
+        self.transact((user, now), |session, (user, now)| {
+            Box::pin(async move {
+                let locked = users::table.find(user.uuid()).for_no_key_update();
+                locked.select(users::id).execute(session).await?;
+                end_sessions(session, user.uuid(), None, *now).await
             })
         })
         .await
@@ -227,9 +356,10 @@ impl SessionRepository for PgStore {
                 };
                 match state.judge(now) {
                     RefreshVerdict::Refuse => Ok(Rotation::Refused),
+                    RefreshVerdict::RefuseEnded => Ok(Rotation::Ended(reference)),
                     RefreshVerdict::RefuseRetry => Ok(Rotation::Retried(reference)),
                     RefreshVerdict::EndSession => {
-                        end_session(session, locked, now).await?;
+                        end_these(session, &[locked], now).await?;
                         Ok(Rotation::Reused(reference))
                     }
                     RefreshVerdict::Exchange => {
@@ -267,7 +397,7 @@ impl SessionRepository for PgStore {
                 let Some((user, ended)) = found else {
                     return Ok(None);
                 };
-                end_session(session, ended, *now).await?;
+                end_these(session, &[ended], *now).await?;
                 Ok(Some(SessionRef {
                     user: Id::new(user),
                     session: Id::new(ended),

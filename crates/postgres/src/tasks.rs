@@ -14,7 +14,8 @@ use tasks_domain::id::Id;
 use tasks_domain::page::Page;
 use tasks_domain::store::StoreError;
 use tasks_domain::task::{
-    Assignment, Task, TaskContent, TaskDescription, TaskQuery, TaskRepository, TaskUpdate, Version,
+    Assignment, Task, TaskContent, TaskCreation, TaskDescription, TaskQuery, TaskRepository,
+    TaskUpdate, Version,
 };
 
 use crate::PgStore;
@@ -38,11 +39,11 @@ async fn find_task(session: &mut AsyncPgConnection, id: Id<Task>) -> Result<Opti
 
 #[async_trait]
 impl TaskRepository for PgStore {
-    async fn create(&self, task: &Task) -> Result<(), StoreError> {
+    async fn create(&self, task: &Task) -> Result<TaskCreation, StoreError> {
         self.write(task.clone(), |session, task| {
             Box::pin(async move {
                 let content = &task.content;
-                diesel::insert_into(tasks::table)
+                let inserted = diesel::insert_into(tasks::table)
                     .values((
                         tasks::id.eq(task.id.uuid()),
                         tasks::user_id.eq(task.owner.uuid()),
@@ -57,8 +58,14 @@ impl TaskRepository for PgStore {
                         tasks::updated_at.eq(stored(task.updated_at)),
                     ))
                     .execute(session)
-                    .await?;
-                Ok(())
+                    .await;
+                match inserted {
+                    Ok(_) => Ok(TaskCreation::Created),
+                    Err(error) if Constraint::broken(&error) == Some(Constraint::TaskOwner) => {
+                        Ok(TaskCreation::NoOwner)
+                    }
+                    Err(error) => Err(error.into()),
+                }
             })
         })
         .await
@@ -177,7 +184,12 @@ impl TaskRepository for PgStore {
                         Some(Constraint::FiledTask | Constraint::FiledCategory) => {
                             Ok(Assignment::Gone)
                         }
-                        Some(Constraint::CategoryName) | None => Err(error.into()),
+                        Some(
+                            Constraint::CategoryName
+                            | Constraint::TaskOwner
+                            | Constraint::CategoryOwner,
+                        )
+                        | None => Err(error.into()),
                     },
                 }
             })

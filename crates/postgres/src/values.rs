@@ -1,4 +1,4 @@
-//! How times, statuses and priorities are stored, and how stored values are read.
+//! How times and enums are stored, and how stored values are read.
 
 use std::io::Write;
 
@@ -10,6 +10,7 @@ use diesel::query_builder::QueryId;
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::SqlType;
 use tasks_domain::clock::Timestamp;
+use tasks_domain::mail::MailKind;
 use tasks_domain::store::StoreError;
 use tasks_domain::task::{Priority, TaskStatus};
 use tasks_domain::text::Invalid;
@@ -62,7 +63,10 @@ macro_rules! stored_enum {
 
         impl FromSql<$sql, Pg> for $stored {
             fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-                Ok(Self($of::parse(std::str::from_utf8(value.as_bytes())?)?))
+                let known = $of::ALL
+                    .into_iter()
+                    .find(|known| known.as_str().as_bytes() == value.as_bytes());
+                Ok(Self(known.ok_or(concat!("not a ", $name))?))
             }
         }
     };
@@ -70,3 +74,4 @@ macro_rules! stored_enum {
 
 stored_enum!(TaskStatusSql, "task_status", StoredStatus, TaskStatus);
 stored_enum!(PrioritySql, "task_priority", StoredPriority, Priority);
+stored_enum!(MailKindSql, "mail_kind", StoredMailKind, MailKind);

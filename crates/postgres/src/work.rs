@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Read,
     /// One statement that changes something, and others that do not.
     Statement,
+    /// One statement that changes something, and nothing more where it is done again.
+    Idempotent,
     /// Statements that change everything or nothing.
     Transaction,
 }
@@ -36,7 +38,7 @@ impl Kind {
         match failure {
             Failure::Conflict(_) => true,
             Failure::Lost(_) => match self {
-                Self::Read | Self::Transaction => true,
+                Self::Read | Self::Idempotent | Self::Transaction => true,
                 // It may have been done, and only the answer was lost.
                 Self::Statement => false,
             },
@@ -82,7 +84,7 @@ where
     let session = &mut connection.session;
     let outcome = timeout_at(deadline, async {
         match kind {
-            Kind::Read | Kind::Statement => work(session, input).await,
+            Kind::Read | Kind::Statement | Kind::Idempotent => work(session, input).await,
             Kind::Transaction => transaction(session, input, work).await,
         }
     })
@@ -160,7 +162,12 @@ mod tests {
             "DO $$ BEGIN RAISE 'could not serialize access' USING ERRCODE = '40001'; END $$",
             "DO $$ BEGIN RAISE 'deadlock detected' USING ERRCODE = '40P01'; END $$",
         ] {
-            for kind in [Kind::Read, Kind::Statement, Kind::Transaction] {
+            for kind in [
+                Kind::Read,
+                Kind::Statement,
+                Kind::Idempotent,
+                Kind::Transaction,
+            ] {
                 assert_eq!(tries(kind, sql).await, (2, Ok(())), "{kind:?} {sql}");
             }
         }
@@ -169,6 +176,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn what_a_lost_connection_took_along_is_done_once_more_unless_it_may_be_done() {
         assert_eq!(tries(Kind::Read, ENDED).await, (2, Ok(())));
+        assert_eq!(tries(Kind::Idempotent, ENDED).await, (2, Ok(())));
         assert_eq!(tries(Kind::Transaction, ENDED).await, (2, Ok(())));
         let (tries, outcome) = tries(Kind::Statement, ENDED).await;
         assert_eq!(tries, 1);

@@ -18,3 +18,9 @@ mod tasks {
 mod categories {
     tasks_testkit::category_repository_contract!(super::stores);
 }
+mod outbox {
+    tasks_testkit::outbox_contract!(super::stores);
+}
+mod housekeeping {
+    tasks_testkit::housekeeping_contract!(super::stores);
+}

@@ -5,7 +5,10 @@
 mod connecting;
 mod contract;
 mod faults;
+mod locks;
+mod mails;
 mod migrations;
+mod plans;
 mod rows;
 mod tls;
 
@@ -14,12 +17,15 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use tasks_domain::account::{Registration, SessionRepository, User, UserRepository};
 use tasks_domain::category::CategoryRepository;
+use tasks_domain::housekeeping::Housekeeping;
+use tasks_domain::mail::Outbox;
 use tasks_domain::task::TaskRepository;
 use tasks_postgres::{PgOptions, PgStore};
 use tasks_testkit::build;
 use tasks_testkit::contract::Stores;
 use tasks_testkit::servers::{Database, PostgresServer};
 use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 use tokio_postgres::NoTls;
 
 /// A store on a database of its own.
@@ -73,6 +79,27 @@ impl TestStore {
         self.client().await.batch_execute(sql).await.unwrap();
     }
 
+    /// Returns when nobody else is connected any more, and what they did is in the server's statistics.
+    async fn alone(&self) {
+        let others = "SELECT pid::text FROM pg_stat_activity WHERE datname = current_database() \
+                      AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        let observer = self.client().await;
+        while !observer.query(others, &[]).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Returns when so many wait for locks, this task among them.
+    async fn waits<T>(&self, task: &JoinHandle<T>, waiting: usize) {
+        let sql = "SELECT pid::text FROM pg_stat_activity \
+                   WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        let observer = self.client().await;
+        while observer.query(sql, &[]).await.unwrap().len() < waiting {
+            assert!(!task.is_finished());
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The only column's values.
     async fn query(&self, sql: &str) -> Vec<String> {
         let rows = self.client().await.query(sql, &[]).await.unwrap();
@@ -91,6 +118,12 @@ impl Stores for TestStore {
         Arc::new(self.store.clone())
     }
     fn categories(&self) -> Arc<dyn CategoryRepository> {
+        Arc::new(self.store.clone())
+    }
+    fn outbox(&self) -> Arc<dyn Outbox> {
+        Arc::new(self.store.clone())
+    }
+    fn housekeeping(&self) -> Arc<dyn Housekeeping> {
         Arc::new(self.store.clone())
     }
 }

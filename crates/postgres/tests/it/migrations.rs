@@ -1,13 +1,22 @@
 //! Migrations, there and back.
 
 use futures_util::future::join_all;
+use tasks_domain::account::UserRepository;
 use tasks_domain::health::{HealthProbe, SchemaProbe, SchemaState};
 use tasks_postgres::{MigrationError, MigrationState};
+use tasks_testkit::build;
+use tasks_testkit::clock::noon;
 use tasks_testkit::servers::PostgresServer;
 
 use crate::{TestStore, chain, connect};
 
 const FIRST: &str = "0001_accounts_tasks_categories";
+const SECOND: &str = "0002_mail_sessions_housekeeping";
+
+const FIRST_UP: &str =
+    include_str!("../../../../migrations/postgres/0001_accounts_tasks_categories/up.sql");
+/// What the second migration adds to tables of the first.
+const NEW_COLUMNS: &str = "password_reset_token_hash,password_reset_token_expires_at";
 
 /// Everything that a migration can leave behind, each in a line.
 async fn schema(test: &TestStore) -> Vec<String> {
@@ -22,7 +31,8 @@ async fn schema(test: &TestStore) -> Vec<String> {
                           pg_get_expr(d.adbin, d.adrelid)) \
          FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'r' \
          LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
-         WHERE c.relnamespace IN (TABLE ours) AND a.attnum > 0 AND c.relname NOT LIKE '\\_\\_diesel%' \
+         WHERE c.relnamespace IN (TABLE ours) AND a.attnum > 0 AND NOT a.attisdropped \
+         AND c.relname NOT LIKE '\\_\\_diesel%' \
          UNION ALL \
          SELECT concat_ws(' ', 'constraint', c.relname, conname, pg_get_constraintdef(n.oid)) \
          FROM pg_constraint n JOIN pg_class c ON c.oid = n.conrelid \
@@ -43,26 +53,83 @@ async fn up_down_up_leaves_no_trace() {
     let test = TestStore::empty().await;
     let store = &test.store;
     assert_eq!(schema(&test).await, Vec::<String>::new());
-    assert_eq!(store.migrate_up().await.unwrap(), [FIRST]);
+    assert_eq!(store.migrate_up().await.unwrap(), [FIRST, SECOND]);
     let up = schema(&test).await;
     for thing in [
         "relation r tasks",
         "column tasks 5 status task_status t 0 'pending'::task_status",
         "type task_priority 1 low",
         "type task_priority 3 high",
+        "type mail_kind 1 verify_email",
         "constraint categories categories_user_id_name_key UNIQUE (user_id, name)",
+        "constraint outbox outbox_attempts_check CHECK ((attempts >= 0))",
     ] {
         assert!(up.iter().any(|line| line == thing), "{thing}: {up:#?}");
     }
     assert!(store.migrate_up().await.unwrap().is_empty());
 
     let reverted = store.migrate_down().await.unwrap();
+    assert_eq!(reverted.as_deref(), Some(SECOND));
+    let first = TestStore::empty().await;
+    first.execute(FIRST_UP).await;
+    assert_eq!(schema(&test).await, schema(&first).await);
+    let reverted = store.migrate_down().await.unwrap();
     assert_eq!(reverted.as_deref(), Some(FIRST));
     assert_eq!(schema(&test).await, Vec::<String>::new());
     assert_eq!(store.migrate_down().await.unwrap(), None);
 
-    assert_eq!(store.migrate_up().await.unwrap(), [FIRST]);
+    assert_eq!(store.migrate_up().await.unwrap(), [FIRST, SECOND]);
     assert_eq!(schema(&test).await, up);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_first_version_stored_is_still_there() {
+    let test = TestStore::empty().await;
+    let store = &test.store;
+    store.migrate_up().await.unwrap();
+    store.migrate_down().await.unwrap();
+    let token = build::digest("of a mail that the first version sent");
+    test.execute(&format!(
+        "INSERT INTO users (id, email, password_hash, full_name, verification_token_hash, \
+             verification_token_expires_at, created_at, updated_at) \
+         SELECT md5('user ' || u)::uuid, u || '@example.com', '-', 'A user', \
+             CASE WHEN u = 0 THEN '{}' ELSE md5('token ' || u) END, \
+             timestamptz '9999-01-01', now(), now() FROM generate_series(0, 9) u; \
+         INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, ip_address) \
+         SELECT id, id, now(), now(), now(), '192.0.2.1' FROM users; \
+         INSERT INTO refresh_tokens (id, user_id, session_id, token_hash, expires_at, created_at) \
+         SELECT id, id, id, md5(id::text), now(), now() FROM users; \
+         INSERT INTO tasks (id, user_id, title, created_at, updated_at) \
+         SELECT id, id, 'A task', now(), now() FROM users; \
+         INSERT INTO categories (id, user_id, name, color, created_at) \
+         SELECT id, id, 'A category', '#6366F1', now() FROM users; \
+         INSERT INTO task_categories (task_id, category_id) SELECT id, id FROM users",
+        token.expose()
+    ))
+    .await;
+    let rows = || async {
+        let mut rows = Vec::new();
+        for table in [
+            "users",
+            "sessions",
+            "refresh_tokens",
+            "tasks",
+            "categories",
+            "task_categories",
+        ] {
+            let json = format!("to_jsonb({table}) - '{{{NEW_COLUMNS}}}'::text[]");
+            let sql = format!("SELECT '{table} ' || ({json})::text FROM {table} ORDER BY 1");
+            rows.extend(test.query(&sql).await);
+        }
+        rows
+    };
+    let before = rows().await;
+    assert_eq!(before.len(), 60);
+    assert_eq!(store.migrate_up().await.unwrap(), [SECOND]);
+    assert_eq!(rows().await, before);
+
+    let verified = store.verify_email(&token, noon()).await.unwrap();
+    assert_eq!(verified.unwrap().email.as_str(), "0@example.com");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +138,7 @@ async fn of_several_instances_at_once_one_migrates() {
     let stores: Vec<_> = (0..5).map(|_| connect(&test.database.url, 1)).collect();
     let outcomes = join_all(stores.iter().map(tasks_postgres::PgStore::migrate_up)).await;
     let applied: Vec<_> = outcomes.into_iter().flat_map(Result::unwrap).collect();
-    assert_eq!(applied, [FIRST]);
+    assert_eq!(applied, [FIRST, SECOND]);
     assert_eq!(test.store.schema().await.unwrap(), SchemaState::Current);
 }
 
@@ -84,16 +151,26 @@ async fn the_status_names_every_migration_and_changes_nothing() {
         known,
     };
     let status = || async { test.store.migration_status().await.unwrap() };
-    assert_eq!(status().await, [state(FIRST, false, true)]);
+    assert_eq!(
+        status().await,
+        [state(FIRST, false, true), state(SECOND, false, true)]
+    );
     let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'";
     assert_eq!(test.query(tables).await, Vec::<String>::new());
     test.store.migrate_up().await.unwrap();
-    assert_eq!(status().await, [state(FIRST, true, true)]);
+    assert_eq!(
+        status().await,
+        [state(FIRST, true, true), state(SECOND, true, true)]
+    );
     test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')")
         .await;
     assert_eq!(
         status().await,
-        [state(FIRST, true, true), state("9999", true, false)]
+        [
+            state(FIRST, true, true),
+            state(SECOND, true, true),
+            state("9999", true, false)
+        ]
     );
 }
 
@@ -101,7 +178,7 @@ async fn the_status_names_every_migration_and_changes_nothing() {
 async fn the_probe_tells_behind_current_and_ahead() {
     let test = TestStore::empty().await;
     let store = &test.store;
-    assert_eq!(store.schema().await.unwrap(), SchemaState::Behind(1));
+    assert_eq!(store.schema().await.unwrap(), SchemaState::Behind(2));
     store.migrate_up().await.unwrap();
     assert_eq!(store.schema().await.unwrap(), SchemaState::Current);
     test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')")
