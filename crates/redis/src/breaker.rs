@@ -1,40 +1,26 @@
-//! Whether Redis is asked at all, and whom it must not be believed about.
+//! Whether Redis is asked at all, and whether it missed a change.
 
-use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-use tasks_domain::account::User;
-use tasks_domain::id::Id;
+/// How long Redis is left alone that failed a moment ago, and then did not: one that is well only
+/// now and then would cost a late request each time.
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
-/// How many users who could not be forgotten are remembered one by one, about half a megabyte.
-/// When more change while Redis is away, everybody is forgotten when it is back.
-const MAX_STALE: usize = 10_000;
-
-/// A circuit breaker that closes only when no stale user is left.
+/// A circuit breaker that closes only when Redis knows of every change.
 ///
-/// A user is stale from before Redis is told to forget them until it has. Telling fails only where
-/// the breaker is open or opens, and then it is up to whoever closes it; so nothing is lost in
-/// between.
+/// A change is counted before Redis is told of it. Telling fails only where the breaker is open or
+/// opens, and then it is up to whoever closes it; so nothing is lost in between.
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     open: bool,
-    /// When each was marked last.
-    stale: HashMap<Id<User>, Mark>,
-    /// When there were too many, and everybody became stale.
-    everybody: Option<Mark>,
-    last: Mark,
-}
-
-/// Marks are counted, so that a user who was marked again meanwhile stays stale.
-pub(crate) type Mark = u64;
-
-/// Whom Redis has to forget.
-#[derive(Debug)]
-pub(crate) struct Stale {
-    /// These.
-    pub(crate) users: Vec<Id<User>>,
-    /// All that it knows.
-    pub(crate) everybody: bool,
-    until: Mark,
+    /// When it was opened last.
+    opened: Option<Instant>,
+    /// How many changes there were.
+    changes: u64,
+    /// With how many of them Redis was made to forget everybody last.
+    forgotten: u64,
+    /// Of how many changes Redis is being told.
+    being_told: usize,
 }
 
 impl Breaker {
@@ -42,115 +28,131 @@ impl Breaker {
         self.open
     }
 
-    /// Opens it; false if it was open.
-    pub(crate) fn open(&mut self) -> bool {
-        !std::mem::replace(&mut self.open, true)
-    }
-
-    /// Closes it, or says whom Redis has to forget before.
-    pub(crate) fn close(&mut self) -> Option<Stale> {
-        if self.stale.is_empty() && self.everybody.is_none() {
-            self.open = false;
+    /// Opens it, and says from when on it may be closed; `None` if it was open.
+    pub(crate) fn open(&mut self, now: Instant) -> Option<Instant> {
+        if std::mem::replace(&mut self.open, true) {
             return None;
         }
-        Some(Stale {
-            users: self.stale.keys().copied().collect(),
-            everybody: self.everybody.is_some(),
-            until: self.last,
-        })
+        // Where this instance cannot tell Redis of a change, others may have had one.
+        self.changes += 1;
+        let before = self.opened.replace(now);
+        let again = before.is_some_and(|before| now.duration_since(before) < PAUSE);
+        Some(if again { now + PAUSE } else { now })
     }
 
-    /// Marks a user as stale.
-    pub(crate) fn mark(&mut self, user: Id<User>) -> Mark {
-        self.last += 1;
-        self.stale.insert(user, self.last);
-        if self.stale.len() > MAX_STALE {
-            self.stale.clear();
-            self.everybody = Some(self.last);
+    /// Closes it, unless there was a change since Redis was made to forget everybody.
+    pub(crate) fn close(&mut self) -> bool {
+        if self.forgotten == self.changes {
+            self.open = false;
         }
-        self.last
+        !self.open
     }
 
-    /// Whether Redis must not be asked about a user, nor told anything.
-    pub(crate) fn is_blind_to(&self, user: Id<User>) -> bool {
-        self.open || self.everybody.is_some() || self.stale.contains_key(&user)
+    /// Redis is about to be told of a change.
+    pub(crate) fn begin_telling(&mut self) {
+        self.changes += 1;
+        self.being_told += 1;
     }
 
-    /// Redis has forgotten a user after that mark was made.
-    pub(crate) fn settle_one(&mut self, user: Id<User>, mark: Mark) {
-        if self.stale.get(&user).is_some_and(|last| *last <= mark) {
-            self.stale.remove(&user);
-        }
+    /// Redis was told of a change, or could not be told.
+    pub(crate) fn end_telling(&mut self) {
+        self.being_told -= 1;
     }
 
-    /// Redis has forgotten all these.
-    pub(crate) fn settle(&mut self, stale: &Stale) {
-        self.stale.retain(|_, mark| *mark > stale.until);
-        self.everybody = self.everybody.filter(|mark| *mark > stale.until);
+    /// How many changes there were, if there are some that Redis may not know of.
+    pub(crate) fn untold(&self) -> Option<u64> {
+        let missed = self.open && self.forgotten != self.changes;
+        (missed || self.being_told > 0).then_some(self.changes)
+    }
+
+    /// Redis has forgotten everybody since there were so many changes.
+    pub(crate) fn settle(&mut self, changes: u64) {
+        self.forgotten = changes;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tasks_testkit::build;
-
     use super::*;
 
-    #[test]
-    fn it_closes_when_nobody_is_stale() {
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    fn opened() -> Breaker {
         let mut breaker = Breaker::default();
-        assert!(breaker.open());
-        assert!(!breaker.open());
-        let user = build::id();
-        breaker.mark(user);
-        let stale = breaker.close().unwrap();
-        assert_eq!(stale.users, [user]);
-        assert!(breaker.is_open());
-        breaker.settle(&stale);
-        assert!(breaker.close().is_none());
-        assert!(!breaker.is_blind_to(user));
+        breaker.open(Instant::now()).unwrap();
+        breaker
+    }
+
+    fn settle(breaker: &mut Breaker) {
+        let changes = breaker.untold().unwrap();
+        breaker.settle(changes);
     }
 
     #[test]
-    fn a_user_who_is_marked_again_stays_stale() {
-        let (mut breaker, user) = (Breaker::default(), build::id());
-        let first = breaker.mark(user);
-        let stale = breaker.close().unwrap();
-        let second = breaker.mark(user);
-        breaker.settle(&stale);
-        breaker.settle_one(user, first);
-        assert!(breaker.is_blind_to(user));
-        assert!(!breaker.is_blind_to(build::id()));
-        breaker.settle_one(user, second);
-        assert!(!breaker.is_blind_to(user));
+    fn it_closes_when_everybody_is_forgotten() {
+        let mut breaker = opened();
+        assert!(!breaker.close());
+        settle(&mut breaker);
+        assert_eq!(breaker.untold(), None);
+        assert!(breaker.close());
+        assert!(!breaker.is_open());
     }
 
     #[test]
-    fn the_later_call_settles_the_earlier_one_too() {
-        let (mut breaker, user) = (Breaker::default(), build::id());
-        let _first = breaker.mark(user);
-        let second = breaker.mark(user);
-        breaker.settle_one(user, second);
-        assert!(!breaker.is_blind_to(user));
+    fn everybody_is_forgotten_each_time() {
+        let mut breaker = opened();
+        settle(&mut breaker);
+        assert!(breaker.close());
+        breaker.open(Instant::now()).unwrap();
+        assert!(!breaker.close());
     }
 
     #[test]
-    fn too_many_make_everybody_stale_until_all_are_forgotten() {
-        let (mut breaker, stranger) = (Breaker::default(), build::id());
-        for _ in 0..MAX_STALE {
-            breaker.mark(build::id());
+    fn a_change_that_begins_after_everybody_was_forgotten_keeps_it_open() {
+        let mut breaker = opened();
+        settle(&mut breaker);
+        breaker.begin_telling();
+        breaker.end_telling();
+        assert!(!breaker.close());
+        settle(&mut breaker);
+        assert!(breaker.close());
+    }
+
+    #[test]
+    fn a_change_that_begins_while_everybody_is_being_forgotten_keeps_it_open() {
+        let mut breaker = opened();
+        let changes = breaker.untold().unwrap();
+        breaker.begin_telling();
+        breaker.end_telling();
+        breaker.settle(changes);
+        assert!(!breaker.close());
+    }
+
+    #[test]
+    fn while_it_is_closed_only_a_change_on_its_way_is_untold() {
+        let mut breaker = Breaker::default();
+        breaker.begin_telling();
+        assert_eq!(breaker.untold(), Some(1));
+        breaker.end_telling();
+        assert_eq!(breaker.untold(), None);
+    }
+
+    #[test]
+    fn it_may_be_closed_at_once_but_not_if_it_was_opened_a_moment_before() {
+        let (mut breaker, mut now) = (Breaker::default(), Instant::now());
+        // It counts from the last time, not from the first.
+        for (later, pause) in [
+            (Duration::ZERO, Duration::ZERO),
+            (PAUSE.saturating_sub(MOMENT), PAUSE),
+            (PAUSE.saturating_sub(MOMENT), PAUSE),
+            (PAUSE, Duration::ZERO),
+            (MOMENT, PAUSE),
+        ] {
+            now += later;
+            assert_eq!(breaker.open(now), Some(now + pause));
+            assert_eq!(breaker.open(now), None, "it is open");
+            settle(&mut breaker);
+            assert!(breaker.close());
         }
-        assert!(!breaker.is_blind_to(stranger));
-        breaker.mark(build::id());
-        assert!(breaker.is_blind_to(stranger));
-        assert!(breaker.stale.is_empty());
-
-        let stale = breaker.close().unwrap();
-        assert!(stale.everybody);
-        let late = build::id();
-        breaker.mark(late);
-        breaker.settle(&stale);
-        assert!(!breaker.is_blind_to(stranger));
-        assert!(breaker.is_blind_to(late));
     }
 }

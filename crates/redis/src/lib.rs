@@ -6,7 +6,8 @@
 //!
 //! Redis is never the truth here. While it does not answer, the first call that notices pays at
 //! most [`RedisStore::TIME_LIMIT`]; then the breaker is open and every call fails at once, while
-//! one task in the background asks Redis once a second and closes the breaker when it is back.
+//! one task in the background asks Redis four times a second, makes it forget what may have changed
+//! meanwhile, and closes the breaker when it is back.
 //!
 //! One node is what is spoken to, at `redis://` and `rediss://` (TLS, the system's roots) with
 //! user, password and database in the URL. Sentinel and Cluster are not. Redis 7 or later; keys begin
@@ -18,4 +19,4 @@ mod signed_in_cache;
 mod store;
 mod unique;
 
-pub use store::{ConnectError, Connections, RedisStore};
+pub use store::{ConnectError, RedisStore};

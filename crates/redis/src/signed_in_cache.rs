@@ -7,46 +7,59 @@
 //! emptied or pushed the hash out meanwhile. The hash expires 15 minutes after it was begun, so no
 //! field is older.
 //!
-//! A user whom Redis could not be told to forget is remembered in the process (`breaker`): missed
-//! from before the attempt on, and deleted before anything that Redis says is believed again. Only
-//! if the process ends before that, or among other instances that reach Redis while this one does
-//! not, can the old user be seen, for at most those 15 minutes.
+//! A hash also has the epoch at which it was begun, another random number, which one key holds for
+//! all users. Forgetting everybody is deleting that key: what was begun at an epoch that is over is
+//! a miss, and begun anew. An instance does it before it believes Redis again that did not answer, or
+//! whose connection was broken: it may have had changes meanwhile that it could not tell Redis of,
+//! and so may others have had, which perhaps ended; and a Redis that was restarted may have come
+//! back with what it knew long ago. It does so by itself, without a request. At worst, where Redis
+//! fails again and again, it remembers nobody for long.
+//!
+//! So an old user can be seen for a moment after Redis is back by an instance that had nothing to do
+//! with it while it was away. For longer, until the instance that made the change gets through to
+//! Redis, and at most those 15 minutes, only by instances that reach Redis while this one alone does
+//! not; or if it ended before it got through, and no other noticed that Redis was away.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_redis::redis::{self, Script};
+use deadpool_redis::redis::aio::MultiplexedConnection;
+use deadpool_redis::redis::{self, RedisResult, Script};
 use serde::{Deserialize, Serialize};
 use tasks_domain::account::{CacheLookup, Email, FullName, Lease, SessionRef, SignedInCache, User};
 use tasks_domain::clock::Timestamp;
 use tasks_domain::id::Id;
 
-use crate::breaker::Stale;
-use crate::store::{Failure, Link, RedisStore};
+use crate::store::RedisStore;
 use crate::unique;
 
 /// How long a user is remembered at most.
 const TTL: Duration = Duration::from_mins(15);
 
-/// How many keys one command deletes or looks through at most, so that it is done well within the
-/// time limit.
-const BATCH: usize = 500;
+/// The key of the epoch. It does not expire, and nothing but chance is in it.
+const EPOCH: &str = "tasks:signed-in-epoch";
 
 /// The right to put nothing: no generation is 0.
 const WORTHLESS: Lease = Lease(0);
 
-/// Arguments: the session, a generation to begin with, the time to live in milliseconds.
+/// Arguments: the session, a number to begin with, the time to live in milliseconds.
 static GET: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-local found = redis.call('HMGET', KEYS[1], 'generation', ARGV[1])
-if not found[1] then
-  redis.call('HSET', KEYS[1], 'generation', ARGV[2])
-  redis.call('PEXPIRE', KEYS[1], ARGV[3])
-  found = {ARGV[2], false}
+local epoch = redis.call('GET', KEYS[2])
+if not epoch then
+  epoch = ARGV[2]
+  redis.call('SET', KEYS[2], epoch)
 end
-return found
+local found = redis.call('HMGET', KEYS[1], 'epoch', 'generation', ARGV[1])
+if found[1] == epoch then
+  return {found[2], found[3]}
+end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'generation', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return {ARGV[2], false}
 ",
     )
 });
@@ -65,11 +78,9 @@ end
 #[async_trait]
 impl SignedInCache for RedisStore {
     async fn get(&self, session: SessionRef) -> CacheLookup {
-        if self.link.breaker().is_blind_to(session.user) {
-            return CacheLookup::Miss(WORTHLESS);
-        }
         let mut get = GET.key(key(session.user));
-        get.arg(field(session))
+        get.key(EPOCH)
+            .arg(field(session))
             .arg(unique::number().to_string())
             .arg(TTL.as_millis().to_string());
         let get = Arc::new(get);
@@ -90,7 +101,7 @@ impl SignedInCache for RedisStore {
     }
 
     async fn put(&self, session: SessionRef, user: &User, lease: Lease) {
-        if lease == WORTHLESS || self.link.breaker().is_blind_to(session.user) {
+        if lease == WORTHLESS {
             return;
         }
         let Ok(user) = serde_json::to_vec(&Remembered::of(user)) else {
@@ -108,7 +119,7 @@ impl SignedInCache for RedisStore {
     }
 
     async fn invalidate(&self, user: Id<User>) {
-        let mark = self.link.breaker().mark(user);
+        self.link.breaker().begin_telling();
         let link = self.link.clone();
         // In a task, which ends even if the request is given up meanwhile.
         let told = self.link.runtime.spawn(async move {
@@ -116,62 +127,22 @@ impl SignedInCache for RedisStore {
                 let mut delete = redis::cmd("UNLINK");
                 delete.arg(key(user)).query_async(&mut connection).await
             };
-            if link.run::<(), _>(forget).await.is_ok() {
-                link.breaker().settle_one(user, mark);
-            }
+            // If it fails, the breaker is open, and closes only when everybody is forgotten.
+            let _ = link.run::<(), _>(forget).await;
+            link.breaker().end_telling();
         });
         // It fails only where the runtime ends.
         let _ = told.await;
     }
 }
 
-/// Tells Redis whom to forget.
-pub(crate) async fn forget(link: &Link, stale: &Stale) -> Result<(), Failure> {
-    let keys: Vec<_> = stale.users.iter().copied().map(key).collect();
-    for keys in keys.chunks(BATCH) {
-        unlink(link, keys).await?;
-    }
-    if stale.everybody {
-        forget_everybody(link).await?;
-    }
-    Ok(())
-}
-
-/// Looks through all keys. What is begun meanwhile may be missed, which is right: it holds what
-/// the store said after the changes.
-async fn forget_everybody(link: &Link) -> Result<(), Failure> {
-    let mut cursor = 0_u64;
-    loop {
-        let scan = |mut connection| async move {
-            let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(key_of("*"));
-            scan.arg("COUNT").arg(BATCH);
-            scan.query_async(&mut connection).await
-        };
-        let found: (u64, Vec<String>) = link.attempt(link.time_limit, scan).await?;
-        if !found.1.is_empty() {
-            unlink(link, &found.1).await?;
-        }
-        cursor = found.0;
-        if cursor == 0 {
-            return Ok(());
-        }
-    }
-}
-
-async fn unlink(link: &Link, keys: &[String]) -> Result<(), Failure> {
-    let delete = |mut connection| async move {
-        let mut delete = redis::cmd("UNLINK");
-        delete.arg(keys).query_async(&mut connection).await
-    };
-    link.attempt::<(), _>(link.time_limit, delete).await
+/// Makes Redis forget all users.
+pub(crate) async fn forget_everybody(mut connection: MultiplexedConnection) -> RedisResult<()> {
+    let mut delete = redis::cmd("UNLINK");
+    delete.arg(EPOCH).query_async(&mut connection).await
 }
 
 fn key(user: Id<User>) -> String {
-    key_of(&user.to_string())
-}
-
-fn key_of(user: &str) -> String {
     format!("tasks:signed-in:{{{user}}}")
 }
 

@@ -15,7 +15,7 @@ use deadpool_redis::redis::{
     RedisResult,
 };
 use tasks_domain::clock::Clock;
-use tasks_domain::health::HealthProbe;
+use tasks_domain::health::{HealthProbe, PoolProbe, PoolState};
 use tasks_domain::store::StoreError;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -33,9 +33,12 @@ const MAX_CONNECTIONS: usize = 8;
 /// How long a health check waits, connecting included: the bound of every health check.
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long Redis is left alone after it did not answer, before it is asked again. So there is at
-/// most one warning in this time too.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long Redis is left alone after it did not answer, before it is asked again: with the time
+/// limit well below the second within which a session that was ended here is over everywhere.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// There is at most one warning in this time.
+const WARNINGS: Duration = Duration::from_secs(1);
 
 /// The shared limits and the shared cache: a handle, cheap to clone.
 #[derive(Clone)]
@@ -61,15 +64,6 @@ pub enum ConnectError {
     /// The pool cannot be made.
     #[error("cannot make the pool of Redis connections")]
     Pool(#[source] deadpool::managed::BuildError),
-}
-
-/// How many connections are open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connections {
-    /// Waiting for work.
-    pub idle: usize,
-    /// At work.
-    pub in_use: usize,
 }
 
 impl RedisStore {
@@ -105,7 +99,7 @@ impl RedisStore {
                 runtime,
                 time_limit,
                 breaker: Mutex::default(),
-                tripped: Mutex::default(),
+                warned: Mutex::default(),
                 unavailable: AtomicU64::new(0),
             }),
             clock: None,
@@ -127,24 +121,12 @@ impl RedisStore {
         self.link.unavailable.load(Ordering::Relaxed)
     }
 
-    /// How many connections there are now.
-    pub fn connections(&self) -> Connections {
-        let status = self.link.pool.status();
-        Connections {
-            idle: status.available,
-            in_use: status.size.saturating_sub(status.available),
-        }
-    }
-
     /// Closes all connections. Whatever is called afterwards fails at once.
     ///
-    /// Users whom Redis could not be told to forget are tried a last time.
+    /// If there is a change that Redis may not know of, it is told a last time.
     pub async fn close(self) {
-        let stale = self.link.breaker().close();
-        if let Some(stale) = stale {
-            // If Redis is still away, what it knows of them expires.
-            let _ = signed_in_cache::forget(&self.link, &stale).await;
-        }
+        // If Redis is still away, what it knows expires.
+        let _ = self.link.tell().await;
         self.link.pool.close();
     }
 }
@@ -159,6 +141,17 @@ fn invalid(error: &RedisError) -> ConnectError {
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore").finish_non_exhaustive()
+    }
+}
+
+impl PoolProbe for RedisStore {
+    fn pool(&self) -> PoolState {
+        let status = self.link.pool.status();
+        PoolState {
+            idle: status.available,
+            in_use: status.size.saturating_sub(status.available),
+            waiting: status.waiting,
+        }
     }
 }
 
@@ -200,8 +193,8 @@ pub(crate) struct Link {
     pub(crate) runtime: Handle,
     pub(crate) time_limit: Duration,
     breaker: Mutex<Breaker>,
-    /// When the breaker was opened last.
-    tripped: Mutex<Option<Instant>>,
+    /// When it was last said that Redis does not answer.
+    warned: Mutex<Option<Instant>>,
     pub(crate) unavailable: AtomicU64,
 }
 
@@ -251,9 +244,11 @@ impl Link {
     {
         let twice = async {
             match self.once(limit, &operation).await {
-                // An idle connection that Redis, or a proxy before it, has closed meanwhile.
+                // An idle connection that Redis, or a proxy before it, has closed meanwhile. Redis
+                // may have been away, or have begun anew with what it knew long ago.
                 Err(Failure::Redis(error)) if error.is_unrecoverable_error() => {
                     self.forget_connections();
+                    self.once(limit, &signed_in_cache::forget_everybody).await?;
                     self.once(limit, &operation).await
                 }
                 result => result,
@@ -304,55 +299,67 @@ impl Link {
 
     /// Opens the breaker, and leaves it to a task in the background to close it.
     fn trip(self: &Arc<Self>, failure: &Failure) {
-        if !self.breaker().open() {
-            return;
+        let opened = self.breaker().open(Instant::now());
+        if let Some(not_before) = opened {
+            self.warn(failure);
+            let recover = recover(Arc::downgrade(self), not_before);
+            self.runtime.spawn(recover);
         }
-        let mut tripped = self.tripped.lock().unwrap_or_else(PoisonError::into_inner);
-        let again = tripped.replace(Instant::now());
-        // What failed a moment ago, and then did not, is left alone for a while, without a word.
-        let pause = again.is_some_and(|before| before.elapsed() < PAUSE);
-        if !pause {
-            tracing::warn!(error = %chain(failure), "redis does not answer");
-        }
-        self.runtime.spawn(recover(Arc::downgrade(self), pause));
     }
 
-    /// Closes the breaker if Redis does what it is needed for, and no user who was changed
-    /// meanwhile is remembered there any more.
+    /// Closes the breaker if Redis does what it is needed for, and has forgotten whatever may have
+    /// changed meanwhile.
     async fn try_to_close(&self) -> Result<(), Failure> {
         rate_limiter::rehearse(self, self.time_limit).await?;
         loop {
-            let Some(stale) = self.breaker().close() else {
+            self.tell().await?;
+            if self.breaker().close() {
                 return Ok(());
-            };
-            signed_in_cache::forget(self, &stale).await?;
-            self.breaker().settle(&stale);
+            }
+        }
+    }
+
+    /// Makes Redis forget everybody if there is a change that it may not know of.
+    async fn tell(&self) -> Result<(), Failure> {
+        let untold = self.breaker().untold();
+        if let Some(changes) = untold {
+            let forget = signed_in_cache::forget_everybody;
+            self.attempt::<(), _>(self.time_limit, forget).await?;
+            self.breaker().settle(changes);
+        }
+        Ok(())
+    }
+
+    fn warn(&self, failure: &Failure) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_none_or(|before| before.elapsed() >= WARNINGS) {
+            *warned = Some(Instant::now());
+            tracing::warn!(error = %chain(failure), "redis does not answer");
         }
     }
 }
 
 /// Tries to close the breaker until it is closed or the store is: at once, since a single late
-/// answer does not mean that Redis is away, and then again and again.
-async fn recover(link: Weak<Link>, pause: bool) {
-    if !pause
-        && let Some(link) = link.upgrade()
-        && link.try_to_close().await.is_ok()
-    {
-        tracing::info!("redis answers again");
-        return;
-    }
-    loop {
-        tokio::time::sleep(PAUSE).await;
-        let Some(link) = link.upgrade().filter(|link| !link.pool.is_closed()) else {
-            return;
+/// answer does not mean that Redis is away, and then again and again. Of a change Redis is told
+/// even where it is too early to close.
+async fn recover(link: Weak<Link>, not_before: Instant) {
+    while let Some(link) = link.upgrade().filter(|link| !link.pool.is_closed()) {
+        let early = Instant::now() < not_before;
+        let attempt = if early {
+            link.tell().await
+        } else {
+            link.try_to_close().await
         };
-        match link.try_to_close().await {
+        match attempt {
+            Ok(()) if early => {}
             Ok(()) => {
                 tracing::info!("redis answers again");
                 return;
             }
-            Err(failure) => tracing::warn!(error = %chain(&failure), "redis does not answer"),
+            Err(failure) => link.warn(&failure),
         }
+        drop(link);
+        tokio::time::sleep(RETRY).await;
     }
 }
 
@@ -406,5 +413,65 @@ impl deadpool::managed::Manager for Opener {
     /// that broke is noticed when it is used.
     async fn recycle(&self, _: &mut MultiplexedConnection, _: &Metrics) -> RecycleResult<Failure> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tasks_domain::account::{CacheLookup, SessionRef, SignedInCache};
+    use tasks_testkit::build;
+    use tasks_testkit::servers::RedisServer;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    /// Asks until it is so.
+    async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+        let ask = async {
+            while !is_so().await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(MINUTE, ask).await.expect(what);
+    }
+
+    /// What `recover` does while it is too early to close the breaker.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn while_redis_is_left_alone_it_is_told_of_changes_all_the_same() {
+        let server = RedisServer::start().await;
+        let (store, other) = (
+            RedisStore::connect_with_limit(&server.url(), MINUTE).unwrap(),
+            RedisStore::connect_with_limit(&server.url(), MINUTE).unwrap(),
+        );
+        let link = Arc::downgrade(&store.link);
+        let never = Instant::now() + Duration::from_hours(1);
+        store.link.breaker().open(Instant::now()).unwrap();
+        let recovery = tokio::spawn(recover(link, never));
+        // Of what others may have changed.
+        until("it is told", || async {
+            store.link.breaker().untold().is_none()
+        })
+        .await;
+
+        let user = build::user().build();
+        let session = SessionRef {
+            user: user.id,
+            session: build::id(),
+        };
+        let CacheLookup::Miss(lease) = other.get(session).await else {
+            panic!("is remembered already");
+        };
+        other.put(session, &user, lease).await;
+        store.invalidate(user.id).await;
+        until("it is told", || async {
+            matches!(other.get(session).await, CacheLookup::Miss(_))
+        })
+        .await;
+        assert!(store.link.breaker().is_open());
+
+        drop(store);
+        let ended = timeout(MINUTE, recovery).await;
+        ended.expect("it ends with the store").unwrap();
     }
 }

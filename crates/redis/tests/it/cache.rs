@@ -87,7 +87,7 @@ async fn nothing_but_what_a_user_is_is_kept() {
     let mut fields: Vec<String> = ask(&mut redis, &["HKEYS", &key(&user)]).await;
     fields.sort();
     let session = session.session.to_string();
-    assert_eq!(fields, [session.clone(), "generation".to_owned()]);
+    assert_eq!(fields, [&*session, "epoch", "generation"]);
     let json: String = ask(&mut redis, &["HGET", &key(&user), &session]).await;
     let kept: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&json).unwrap();
     let mut names: Vec<_> = kept.keys().collect();

@@ -1,6 +1,6 @@
 //! URLs, good and bad.
 
-use tasks_domain::health::HealthProbe;
+use tasks_domain::health::{HealthProbe, PoolProbe};
 use tasks_domain::rate_limit::RateLimiter;
 use tasks_redis::{ConnectError, RedisStore};
 use tasks_testkit::servers::RedisServer;
@@ -43,7 +43,7 @@ async fn nothing_is_opened_before_it_is_needed() {
         "redis://:secret@[::1]:1/15?protocol=resp3",
     ] {
         let store = RedisStore::connect_lazy(url).unwrap();
-        assert_eq!(store.connections().idle + store.connections().in_use, 0);
+        assert_eq!(store.pool().idle + store.pool().in_use, 0);
         assert!(store.check().await.is_err());
     }
 }
@@ -78,7 +78,7 @@ async fn a_closed_store_fails_at_once() {
     let store = shared().await;
     store.hit(somebody(), quota(1)).await.unwrap();
     store.clone().close().await;
-    assert_eq!(store.connections().idle, 0);
+    assert_eq!(store.pool().idle, 0);
     assert!(store.hit(somebody(), quota(1)).await.is_err());
     assert!(store.check().await.is_err());
 }

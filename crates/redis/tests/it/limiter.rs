@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use deadpool_redis::redis;
+use tasks_domain::health::PoolProbe;
 use tasks_domain::rate_limit::{Quota, RateLimitKey, RateLimiter};
 use tasks_testkit::clock::{FrozenClock, noon};
 use tasks_testkit::tokio;
@@ -160,5 +161,5 @@ async fn a_request_that_is_given_up_disturbs_nobody() {
         assert_eq!((decision.allowed, decision.remaining), (true, remaining));
     }
     assert_eq!(store.unavailable_total(), 0);
-    assert_eq!(store.connections().in_use, 0);
+    assert_eq!(store.pool().in_use, 0);
 }
