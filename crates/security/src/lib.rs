@@ -1,7 +1,8 @@
-//! Password hashes, access tokens, opaque tokens, ids and time: the ports of `tasks-domain` behind
+//! Password hashes, access tokens, opaque tokens, tokens of mails, ids and time: the ports of `tasks-domain` behind
 //! which randomness and secrets lie.
 
 mod bcrypt_hasher;
+mod hmac_mail_tokens;
 mod ids;
 mod jwt_issuer;
 mod random_tokens;
@@ -10,6 +11,7 @@ mod system_clock;
 mod test_log;
 
 pub use bcrypt_hasher::{BcryptHasher, BcryptHasherError};
+pub use hmac_mail_tokens::HmacMailTokens;
 pub use ids::UuidV7Ids;
 pub use jwt_issuer::{JwtAlgorithm, JwtIssuer};
 pub use random_tokens::RandomTokens;
