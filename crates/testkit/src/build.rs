@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use tasks_domain::account::{
     ClientInfo, Email, FullName, NewAccount, NewRefreshToken, NewSession, PasswordHash, SessionRef,
-    TokenDigest, User, VERIFICATION_TOKEN_TTL, VerificationToken,
+    TokenDigest, User,
 };
 use tasks_domain::category::{Category, CategoryName, Color};
 use tasks_domain::clock::Timestamp;
 use tasks_domain::id::{Id, IdGenerator};
+use tasks_domain::mail::{MailKind, NewMail};
 use tasks_domain::task::{
     Priority, Task, TaskContent, TaskDescription, TaskStatus, TaskTitle, Version,
 };
@@ -108,15 +109,33 @@ pub fn session_ref(user: &User, session: &NewSession) -> SessionRef {
     }
 }
 
+/// The hash of a password, the same for the same label and different for any other.
+pub fn password_hash(label: &str) -> PasswordHash {
+    PasswordHash::new(format!("hash-{label}"))
+}
+
+/// A mail that is asked for at [`noon`].
+pub fn mail(kind: MailKind, to: &Email) -> NewMail {
+    mail_at(kind, to, noon())
+}
+
+/// A mail that is asked for at an instant.
+pub fn mail_at(kind: MailKind, to: &Email, created_at: Timestamp) -> NewMail {
+    NewMail {
+        id: id(),
+        kind,
+        to: to.clone(),
+        token: digest(&unique()),
+        created_at,
+    }
+}
+
 /// An account of a user, with a session opened when the account is made.
 pub fn account(user: &User) -> NewAccount {
     NewAccount {
         user: user.clone(),
-        password_hash: PasswordHash::new(format!("hash-{}", unique())),
-        verification: VerificationToken {
-            digest: digest(&unique()),
-            expires_at: user.created_at.plus(VERIFICATION_TOKEN_TTL),
-        },
+        password_hash: password_hash(&unique()),
+        mail: mail_at(MailKind::VerifyEmail, &user.email, user.created_at),
         session: session(user.created_at),
     }
 }

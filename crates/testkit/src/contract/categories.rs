@@ -9,7 +9,8 @@ use tasks_domain::task::{TaskFilter, TaskQuery};
 
 use super::Stores;
 use super::scene::{
-    assign, at_once, category, count, find_category, find_task, task, titles, user,
+    assign, at_once, category, count, erase, find_category, find_task, task, titles, user,
+    while_erasing,
 };
 use crate::build;
 use crate::clock::noon;
@@ -18,6 +19,8 @@ suite! { ($) category_repository_contract runs categories on "fresh [`Stores`](c
     a_category_reads_back_as_it_was_created,
     an_unknown_category_is_not_found,
     a_taken_name_stores_nothing,
+    a_category_of_an_owner_who_is_gone_is_not_stored,
+    creations_concurrent_with_the_end_of_the_account_leave_no_category,
     names_that_differ_in_case_are_two,
     two_owners_may_use_one_name,
     concurrent_creations_of_one_name_let_one_in,
@@ -94,6 +97,45 @@ pub async fn a_taken_name_stores_nothing(stores: &impl Stores) {
     assert_eq!(create(stores, &second).await, CategoryCreation::NameTaken);
     assert_eq!(find_category(stores, &second).await, None);
     assert_eq!(list(stores, &owner).await, [first]);
+}
+
+/// Whether the account was erased or never was, and whether it had one of the name or not.
+pub async fn a_category_of_an_owner_who_is_gone_is_not_stored(stores: &impl Stores) {
+    let (gone, other) = (user(stores).await, user(stores).await);
+    category(stores, build::category(&gone).name("Work")).await;
+    erase(stores, &gone).await;
+    for owner in [gone, build::user().build()] {
+        let category = build::category(&owner).name("Work").build();
+        let outcome = create(stores, &category).await;
+        assert_eq!(outcome, CategoryCreation::NoOwner);
+        assert_eq!(find_category(stores, &category).await, None);
+    }
+    category(stores, build::category(&other).name("Work")).await;
+}
+
+/// What comes in time goes with the account, and what comes too late is told.
+pub async fn creations_concurrent_with_the_end_of_the_account_leave_no_category(
+    stores: &impl Stores,
+) {
+    let owner = user(stores).await;
+    let made = while_erasing(stores, &owner, || {
+        let categories = stores.categories();
+        let made = [(); 5].map(|()| build::category(&owner).build());
+        async move {
+            for category in &made {
+                let outcome = categories.create(category).await.unwrap();
+                assert_ne!(outcome, CategoryCreation::NameTaken);
+            }
+            made
+        }
+    })
+    .await;
+    assert_eq!(made.len(), 20);
+    for category in made.as_flattened() {
+        assert_eq!(find_category(stores, category).await, None);
+    }
+    let late = create(stores, &build::category(&owner).build()).await;
+    assert_eq!(late, CategoryCreation::NoOwner);
 }
 
 /// Of letters of any alphabet.

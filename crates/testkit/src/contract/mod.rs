@@ -7,10 +7,12 @@
 //! ```text
 //! async fn stores() -> SqliteTestStores { /* implements tasks_testkit::contract::Stores */ }
 //!
-//! mod users      { tasks_testkit::user_repository_contract!(super::stores); }
-//! mod sessions   { tasks_testkit::session_repository_contract!(super::stores); }
-//! mod tasks      { tasks_testkit::task_repository_contract!(super::stores); }
-//! mod categories { tasks_testkit::category_repository_contract!(super::stores); }
+//! mod users        { tasks_testkit::user_repository_contract!(super::stores); }
+//! mod sessions     { tasks_testkit::session_repository_contract!(super::stores); }
+//! mod tasks        { tasks_testkit::task_repository_contract!(super::stores); }
+//! mod categories   { tasks_testkit::category_repository_contract!(super::stores); }
+//! mod outbox       { tasks_testkit::outbox_contract!(super::stores); }
+//! mod housekeeping { tasks_testkit::housekeeping_contract!(super::stores); }
 //! ```
 //!
 //! or in the tests of a limiter and a cache:
@@ -32,6 +34,8 @@ use std::sync::Arc;
 
 use tasks_domain::account::{SessionRepository, UserRepository};
 use tasks_domain::category::CategoryRepository;
+use tasks_domain::housekeeping::Housekeeping;
+use tasks_domain::mail::Outbox;
 use tasks_domain::rate_limit::RateLimiter;
 use tasks_domain::task::TaskRepository;
 
@@ -48,6 +52,10 @@ pub trait Stores: Send + Sync {
     fn tasks(&self) -> Arc<dyn TaskRepository>;
     /// Its categories.
     fn categories(&self) -> Arc<dyn CategoryRepository>;
+    /// Its mails.
+    fn outbox(&self) -> Arc<dyn Outbox>;
+    /// What removes its leftovers.
+    fn housekeeping(&self) -> Arc<dyn Housekeeping>;
 }
 
 impl Stores for FakeStore {
@@ -61,6 +69,12 @@ impl Stores for FakeStore {
         Arc::new(self.clone())
     }
     fn categories(&self) -> Arc<dyn CategoryRepository> {
+        Arc::new(self.clone())
+    }
+    fn outbox(&self) -> Arc<dyn Outbox> {
+        Arc::new(self.clone())
+    }
+    fn housekeeping(&self) -> Arc<dyn Housekeeping> {
         Arc::new(self.clone())
     }
 }
@@ -103,6 +117,8 @@ macro_rules! suite {
 mod scene;
 
 pub mod categories;
+pub mod housekeeping;
+pub mod outbox;
 pub mod rate_limiter;
 pub mod sessions;
 pub mod signed_in_cache;
@@ -110,11 +126,13 @@ pub mod tasks;
 pub mod users;
 
 /// Every suite: the port's name and the names of its cases.
-pub const SUITES: [(&str, &[&str]); 6] = [
+pub const SUITES: [(&str, &[&str]); 8] = [
     ("UserRepository", users::CASES),
     ("SessionRepository", sessions::CASES),
     ("TaskRepository", tasks::CASES),
     ("CategoryRepository", categories::CASES),
+    ("Outbox", outbox::CASES),
+    ("Housekeeping", housekeeping::CASES),
     ("RateLimiter", rate_limiter::CASES),
     ("SignedInCache", signed_in_cache::CASES),
 ];

@@ -1,15 +1,21 @@
 //! The contract of [`SessionRepository`](tasks_domain::account::SessionRepository).
 
+use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use tasks_domain::account::{
-    ClientInfo, Locked, LoginAttempts, NewRefreshToken, NewSession, RefreshTokenState, Rotation,
-    SessionOpening, SessionRef, TokenDigest, User,
+    Admission, ClientInfo, Locked, LoginAttempts, NewRefreshToken, NewSession, RefreshTokenState,
+    Rotation, Session, SessionRef, TokenDigest, User,
 };
 use tasks_domain::clock::Timestamp;
+use tasks_domain::id::Id;
 
 use super::Stores;
-use super::scene::{at_once, count, rotate, signed_in, user};
+use super::scene::{
+    Opened, at_once, attempts, count, end, fail_times, open, open_with, password_hash, present,
+    register, rotate, signed_in, try_open, user,
+};
 use crate::build;
 use crate::clock::{just_after, just_before, noon};
 
@@ -20,6 +26,19 @@ suite! { ($) session_repository_contract runs sessions on "fresh [`Stores`](crat
     opening_under_a_lock_is_refused_and_stores_nothing,
     opening_when_the_lock_ends_is_granted,
     opening_without_an_account_stores_nothing,
+    opening_with_an_outdated_hash_stores_nothing,
+    opening_one_too_many_ends_the_users_one_unused_for_longest,
+    opening_one_too_many_ends_by_id_where_all_are_unused_equally_long,
+    opening_after_some_ended_or_expired_ends_none_of_the_others,
+    opening_ends_as_many_as_are_too_many,
+    concurrent_openings_leave_no_more_than_there_may_be,
+    a_session_is_found_as_it_was_opened,
+    a_session_is_found_until_it_expires,
+    an_ended_or_unknown_session_is_not_found,
+    a_refreshed_session_tells_when_and_where,
+    a_list_has_the_newest_session_first,
+    a_list_orders_ties_by_id_downwards,
+    a_list_has_only_the_users_sessions_that_go_on,
     a_session_signs_in_nobody_else,
     an_unknown_session_signs_in_nobody,
     rotating_hands_the_session_to_the_successor,
@@ -40,34 +59,14 @@ suite! { ($) session_repository_contract runs sessions on "fresh [`Stores`](crat
     ending_by_an_unknown_token_ends_nothing,
     ending_twice_is_no_error,
     ending_leaves_other_sessions_alive,
-}
-
-/// A session that was just opened.
-struct Opened {
-    session: SessionRef,
-    token: TokenDigest,
-}
-
-async fn try_open(
-    stores: &impl Stores,
-    user: &User,
-    session: &NewSession,
-    now: Timestamp,
-) -> SessionOpening {
-    let sessions = stores.sessions();
-    let opening = sessions.open(user.id, session.clone(), now).await;
-    opening.unwrap()
-}
-
-/// Opens a session at noon.
-async fn open(stores: &impl Stores, user: &User) -> Opened {
-    let session = build::session(noon());
-    let opening = try_open(stores, user, &session, noon()).await;
-    assert_eq!(opening, SessionOpening::Opened);
-    Opened {
-        session: build::session_ref(user, &session),
-        token: session.refresh_token.digest,
-    }
+    a_token_of_an_ended_session_tells_so_used_or_expired,
+    ending_a_session_signs_it_out,
+    ending_a_session_again_answers_no,
+    a_session_can_be_ended_until_it_expires,
+    concurrent_ends_of_one_session_let_one_through,
+    ending_an_unknown_session_ends_nothing,
+    ending_all_sessions_leaves_none,
+    ending_all_sessions_leaves_other_users_alone,
 }
 
 /// Rotates a token that works; its successor.
@@ -76,28 +75,6 @@ async fn next(stores: &impl Stores, token: &TokenDigest, at: Timestamp) -> Token
     let outcome = rotate(stores, token, successor.clone()).await;
     assert!(matches!(outcome, Rotation::Rotated { .. }), "{outcome:?}");
     successor.digest
-}
-
-/// Presents a token at an instant, with a successor that nobody gets to know.
-async fn present(stores: &impl Stores, token: &TokenDigest, at: Timestamp) -> Rotation {
-    rotate(stores, token, build::refresh_token(at)).await
-}
-
-async fn end(stores: &impl Stores, token: &TokenDigest, at: Timestamp) -> Option<SessionRef> {
-    stores.sessions().end_by_token(token, at).await.unwrap()
-}
-
-async fn fail_times(stores: &impl Stores, user: &User, times: usize) {
-    for _ in 0..times {
-        let users = stores.users();
-        let outcome = users.record_failed_login(&user.email, noon()).await;
-        outcome.unwrap();
-    }
-}
-
-async fn attempts(stores: &impl Stores, user: &User) -> LoginAttempts {
-    let found = stores.users().find_credentials(&user.email).await;
-    found.unwrap().unwrap().attempts
 }
 
 /// The last instant at which a token used at noon may come again.
@@ -131,7 +108,7 @@ pub async fn opening_takes_any_client(stores: &impl Stores) {
             ..build::session(noon())
         };
         let opening = try_open(stores, &user, &session, noon()).await;
-        assert_eq!(opening, SessionOpening::Opened);
+        assert_eq!(opening, Admission::Granted);
         let token = session.refresh_token.digest;
         let sessions = stores.sessions();
         let outcome = sessions
@@ -144,7 +121,7 @@ pub async fn opening_takes_any_client(stores: &impl Stores) {
 /// Four failures are as none.
 pub async fn opening_forgets_failed_logins(stores: &impl Stores) {
     let user = user(stores).await;
-    fail_times(stores, &user, 4).await;
+    fail_times(stores, &user, noon(), 4).await;
     open(stores, &user).await;
     assert_eq!(attempts(stores, &user).await, LoginAttempts::default());
 }
@@ -152,7 +129,7 @@ pub async fn opening_forgets_failed_logins(stores: &impl Stores) {
 /// The lock stays, nobody is signed in, and the token is unknown.
 pub async fn opening_under_a_lock_is_refused_and_stores_nothing(stores: &impl Stores) {
     let user = user(stores).await;
-    fail_times(stores, &user, 5).await;
+    fail_times(stores, &user, noon(), 5).await;
     let locked = attempts(stores, &user).await;
     let until = noon().plus(LoginAttempts::LOCK);
     let last_moment = just_before(until);
@@ -160,7 +137,7 @@ pub async fn opening_under_a_lock_is_refused_and_stores_nothing(stores: &impl St
 
     let opening = try_open(stores, &user, &session, last_moment).await;
 
-    assert_eq!(opening, SessionOpening::Locked(Locked { until }));
+    assert_eq!(opening, Admission::Locked(Locked { until }));
     assert_eq!(
         signed_in(stores, build::session_ref(&user, &session)).await,
         None
@@ -173,10 +150,10 @@ pub async fn opening_under_a_lock_is_refused_and_stores_nothing(stores: &impl St
 /// The lock is forgotten with the failures.
 pub async fn opening_when_the_lock_ends_is_granted(stores: &impl Stores) {
     let user = user(stores).await;
-    fail_times(stores, &user, 5).await;
+    fail_times(stores, &user, noon(), 5).await;
     let until = noon().plus(LoginAttempts::LOCK);
     let opening = try_open(stores, &user, &build::session(until), until).await;
-    assert_eq!(opening, SessionOpening::Opened);
+    assert_eq!(opening, Admission::Granted);
     assert_eq!(attempts(stores, &user).await, LoginAttempts::default());
 }
 
@@ -185,13 +162,310 @@ pub async fn opening_without_an_account_stores_nothing(stores: &impl Stores) {
     let nobody = build::user().build();
     let session = build::session(noon());
     let opening = try_open(stores, &nobody, &session, noon()).await;
-    assert_eq!(opening, SessionOpening::NoAccount);
+    assert_eq!(opening, Admission::Outdated);
     assert_eq!(
         signed_in(stores, build::session_ref(&nobody, &session)).await,
         None
     );
     let token = &session.refresh_token.digest;
     assert_eq!(present(stores, token, noon()).await, Rotation::Refused);
+}
+
+/// Somebody may have changed the password since it was compared. Failures are not forgotten.
+pub async fn opening_with_an_outdated_hash_stores_nothing(stores: &impl Stores) {
+    let user = user(stores).await;
+    fail_times(stores, &user, noon(), 3).await;
+    let session = build::session(noon());
+
+    let sessions = stores.sessions();
+    let opening = sessions
+        .open(
+            user.id,
+            build::password_hash("old"),
+            session.clone(),
+            noon(),
+        )
+        .await;
+
+    assert_eq!(opening.unwrap(), Admission::Outdated);
+    let opened = build::session_ref(&user, &session);
+    assert_eq!(signed_in(stores, opened).await, None);
+    let token = &session.refresh_token.digest;
+    assert_eq!(present(stores, token, noon()).await, Rotation::Refused);
+    assert_eq!(attempts(stores, &user).await.failed, 3);
+}
+
+/// Whether a session, which may have expired, has not ended.
+async fn goes_on(stores: &impl Stores, opened: &Opened) -> bool {
+    signed_in(stores, opened.session).await.is_some()
+}
+
+/// After so long everything that was opened by then has expired.
+const LONG: Duration = Duration::from_hours(30 * 24);
+
+/// A user with as many sessions as there may be, in the order in which they were opened: the first when the
+/// account was made, the others at these instants.
+async fn full_house(stores: &impl Stores, at: impl Fn(usize) -> Timestamp) -> (User, Vec<Opened>) {
+    let user = build::user().build();
+    let account = build::account(&user);
+    register(stores, &account).await;
+    let mut opened = vec![Opened {
+        session: build::session_ref(&user, &account.session),
+        token: account.session.refresh_token.digest,
+    }];
+    for number in 1..Session::MAX_PER_USER {
+        opened.push(open_with(stores, &user, build::session(at(number))).await);
+    }
+    (user, opened)
+}
+
+fn seconds_past_noon(seconds: usize) -> Timestamp {
+    noon().plus(Duration::from_secs(seconds.try_into().unwrap()))
+}
+
+/// Not the one that was opened first, which was refreshed; and nobody else's, however old.
+pub async fn opening_one_too_many_ends_the_users_one_unused_for_longest(stores: &impl Stores) {
+    let other = user(stores).await;
+    let foreign = open(stores, &other).await;
+    let (user, opened) = full_house(stores, seconds_past_noon).await;
+    let [first, unused, ..] = opened.as_slice() else {
+        panic!("no house");
+    };
+    let later = noon().plus(Duration::from_hours(1));
+    next(stores, &first.token, later).await;
+
+    let new = open_with(stores, &user, build::session(later)).await;
+
+    for one in opened.iter().chain([&new, &foreign]) {
+        let is_unused = one.session == unused.session;
+        assert_eq!(goes_on(stores, one).await, !is_unused);
+    }
+    let outcome = present(stores, &unused.token, later).await;
+    assert_eq!(outcome, Rotation::Ended(unused.session));
+    let listed = list(stores, &user, later).await;
+    assert_eq!(listed.len(), Session::MAX_PER_USER);
+    assert_eq!(find(stores, unused.session, later).await, None);
+}
+
+/// The least one; never the new one, though its clock is slow.
+pub async fn opening_one_too_many_ends_by_id_where_all_are_unused_equally_long(
+    stores: &impl Stores,
+) {
+    let user = build::user().created_at(noon().minus(LONG)).build();
+    register(stores, &build::account(&user)).await;
+    let full = Session::MAX_PER_USER;
+    let mut sessions: Vec<NewSession> = (0..full).map(|_| build::session(noon())).collect();
+    sessions.rotate_left(2);
+    let mut opened = Vec::new();
+    for session in sessions {
+        opened.push(open_with(stores, &user, session).await);
+    }
+
+    let new = open_with(stores, &user, build::session(just_before(noon()))).await;
+
+    let least = opened.iter().map(|one| one.session.session).min();
+    for one in opened.iter().chain([&new]) {
+        let is_least = Some(one.session.session) == least;
+        assert_eq!(goes_on(stores, one).await, !is_least);
+    }
+}
+
+/// However many there were.
+pub async fn opening_after_some_ended_or_expired_ends_none_of_the_others(stores: &impl Stores) {
+    let (user, opened) = full_house(stores, seconds_past_noon).await;
+    let (ended, others) = opened.split_last().unwrap();
+    end(stores, &ended.token, noon()).await;
+    let late = noon().plus(LONG);
+    let room_made_by = [seconds_past_noon(Session::MAX_PER_USER), late, late];
+    let mut opened = Vec::new();
+    for at in room_made_by {
+        opened.push(open_with(stores, &user, build::session(at)).await);
+    }
+    for one in others.iter().chain(&opened) {
+        assert!(goes_on(stores, one).await);
+    }
+}
+
+/// There may have been more, by another clock or another rule.
+pub async fn opening_ends_as_many_as_are_too_many(stores: &impl Stores) {
+    let (user, opened) = full_house(stores, seconds_past_noon).await;
+    let late = noon().plus(LONG);
+    let mut kept = Vec::new();
+    for at in [late, late, noon()] {
+        kept.push(open_with(stores, &user, build::session(at)).await);
+    }
+    let listed = list(stores, &user, noon()).await;
+    assert_eq!(listed.len(), Session::MAX_PER_USER);
+    let (ended, rest) = opened.split_at(kept.len());
+    for one in ended {
+        assert!(!goes_on(stores, one).await);
+    }
+    for one in rest.iter().chain(&kept) {
+        assert!(goes_on(stores, one).await);
+    }
+}
+
+/// Twenty at once end twenty.
+pub async fn concurrent_openings_leave_no_more_than_there_may_be(stores: &impl Stores) {
+    let (user, opened) = full_house(stores, seconds_past_noon).await;
+    let later = noon().plus(Duration::from_hours(1));
+    let hash = password_hash(stores, &user).await;
+    let new: Vec<_> = (0..20).map(|_| build::session(later)).collect();
+
+    let admissions = at_once(new.len(), |number| {
+        let (sessions, user, hash) = (stores.sessions(), user.id, hash.clone());
+        let session = new.get(number).unwrap().clone();
+        async move { sessions.open(user, hash, session, later).await.unwrap() }
+    })
+    .await;
+
+    assert_eq!(count(&admissions, |a| *a == Admission::Granted), 20);
+    let mut expected: Vec<_> = new.iter().map(|session| session.id).collect();
+    let rest = opened.iter().skip(new.len());
+    expected.extend(rest.map(|one| one.session.session));
+    let mut listed = list(stores, &user, later).await;
+    listed.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(listed, expected);
+}
+
+async fn find(stores: &impl Stores, session: SessionRef, at: Timestamp) -> Option<Session> {
+    let found = stores.sessions().find(session.session, at).await;
+    found.unwrap()
+}
+
+/// The ids of a user's list.
+async fn list(stores: &impl Stores, user: &User, at: Timestamp) -> Vec<Id<Session>> {
+    let sessions = stores.sessions().list(user.id, at).await.unwrap();
+    sessions.into_iter().map(|session| session.id).collect()
+}
+
+/// In a list too; with times to the microsecond.
+pub async fn a_session_is_found_as_it_was_opened(stores: &impl Stores) {
+    let owner = user(stores).await;
+    let at = noon().plus(Duration::from_micros(123_456));
+    let address = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, 0xffff));
+    for agent in [None, Some("Žofie's 🦀")] {
+        let client = ClientInfo::new(agent, address);
+        let session = NewSession {
+            client: client.clone(),
+            ..build::session(at)
+        };
+        let opened = open_with(stores, &owner, session.clone()).await;
+        let expected = Session {
+            id: session.id,
+            user: owner.id,
+            created_at: at,
+            last_used_at: at,
+            expires_at: session.refresh_token.expires_at,
+            client,
+        };
+        let found = find(stores, opened.session, at).await;
+        assert_eq!(found.as_ref(), Some(&expected));
+        let sessions = stores.sessions().list(owner.id, at).await.unwrap();
+        assert!(sessions.contains(&expected));
+    }
+}
+
+/// Up to the microsecond before; in a list too.
+pub async fn a_session_is_found_until_it_expires(stores: &impl Stores) {
+    let user = user(stores).await;
+    let later = noon().plus(Duration::from_hours(1));
+    let opened = open_with(stores, &user, build::session(later)).await;
+    let expiry = later.plus(build::REFRESH_TOKEN_TTL);
+    let last_moment = just_before(expiry);
+    assert!(find(stores, opened.session, last_moment).await.is_some());
+    let listed = list(stores, &user, last_moment).await;
+    assert_eq!(listed, [opened.session.session]);
+    assert_eq!(find(stores, opened.session, expiry).await, None);
+    assert_eq!(list(stores, &user, expiry).await, []);
+}
+
+/// Nor one that never was.
+pub async fn an_ended_or_unknown_session_is_not_found(stores: &impl Stores) {
+    let user = user(stores).await;
+    let Opened { session, token } = open(stores, &user).await;
+    end(stores, &token, noon()).await;
+    assert_eq!(find(stores, session, noon()).await, None);
+    let unknown = SessionRef {
+        session: build::id(),
+        ..session
+    };
+    assert_eq!(find(stores, unknown, noon()).await, None);
+}
+
+/// It expires with its newest token.
+pub async fn a_refreshed_session_tells_when_and_where(stores: &impl Stores) {
+    let user = user(stores).await;
+    let Opened { session, token } = open(stores, &user).await;
+    let opened = find(stores, session, noon()).await.unwrap();
+    let later = noon().plus(Duration::from_hours(1));
+    let client = ClientInfo::new(Some("another"), IpAddr::V6(Ipv6Addr::LOCALHOST));
+
+    let sessions = stores.sessions();
+    let outcome = sessions
+        .rotate(&token, build::refresh_token(later), client.clone())
+        .await;
+
+    assert!(matches!(outcome.unwrap(), Rotation::Rotated { .. }));
+    let refreshed = Session {
+        last_used_at: later,
+        expires_at: later.plus(build::REFRESH_TOKEN_TTL),
+        client,
+        ..opened
+    };
+    assert_eq!(find(stores, session, later).await, Some(refreshed));
+}
+
+/// By when it was opened, however lately another was used.
+pub async fn a_list_has_the_newest_session_first(stores: &impl Stores) {
+    let user = build::user().build();
+    let account = build::account(&user);
+    register(stores, &account).await;
+    let mut opened = vec![account.session.id];
+    for hour in [2, 3, 1] {
+        let at = noon().plus(Duration::from_hours(hour));
+        let session = open_with(stores, &user, build::session(at)).await;
+        opened.push(session.session.session);
+    }
+    let late = noon().plus(Duration::from_hours(4));
+    next(stores, &account.session.refresh_token.digest, late).await;
+    let newest_first: Vec<_> = [2, 1, 3, 0].map(|n: usize| *opened.get(n).unwrap()).into();
+    assert_eq!(list(stores, &user, late).await, newest_first);
+}
+
+/// Whatever order they were opened in.
+pub async fn a_list_orders_ties_by_id_downwards(stores: &impl Stores) {
+    let user = user(stores).await;
+    let at = just_after(noon());
+    let mut sessions: Vec<NewSession> = (0..5).map(|_| build::session(at)).collect();
+    sessions.rotate_left(2);
+    for session in &sessions {
+        open_with(stores, &user, session.clone()).await;
+    }
+    let mut downwards: Vec<_> = sessions.into_iter().map(|session| session.id).collect();
+    downwards.sort_by_key(|id| Reverse(*id));
+    let listed = list(stores, &user, at).await;
+    assert!(listed.starts_with(&downwards), "{listed:?}");
+}
+
+/// None that ended, none that expired, nobody else's.
+pub async fn a_list_has_only_the_users_sessions_that_go_on(stores: &impl Stores) {
+    let (user, other) = (user(stores).await, user(stores).await);
+    let expired = open(stores, &user).await;
+    let later = just_after(noon());
+    let ended = open_with(stores, &user, build::session(later)).await;
+    let lives = open_with(stores, &user, build::session(later)).await;
+    let foreign = open_with(stores, &other, build::session(later)).await;
+    end(stores, &ended.token, later).await;
+    let at = noon().plus(build::REFRESH_TOKEN_TTL);
+    let sessions = [&lives, &foreign].map(|opened| opened.session.session);
+    for (user, session) in [&user, &other].into_iter().zip(sessions) {
+        assert_eq!(list(stores, user, at).await, [session]);
+    }
+    assert_eq!(find(stores, expired.session, at).await, None);
+    let nobody = build::user().build();
+    assert_eq!(list(stores, &nobody, at).await, []);
 }
 
 /// A token that names another user's session is nobody's.
@@ -343,8 +617,10 @@ pub async fn reuse_after_the_grace_ends_the_session_and_every_token_of_it(stores
     );
 
     assert_eq!(signed_in(stores, session).await, None);
-    assert_eq!(present(stores, &successor, late).await, Rotation::Refused);
-    assert_eq!(present(stores, &token, late).await, Rotation::Refused);
+    for token in [token, successor] {
+        let outcome = present(stores, &token, late).await;
+        assert_eq!(outcome, Rotation::Ended(session));
+    }
 }
 
 /// However many tokens came after it.
@@ -361,7 +637,8 @@ pub async fn reuse_of_an_early_token_ends_the_session(stores: &impl Stores) {
     );
 
     assert_eq!(signed_in(stores, session).await, None);
-    assert_eq!(present(stores, &third, late).await, Rotation::Refused);
+    let outcome = present(stores, &third, late).await;
+    assert_eq!(outcome, Rotation::Ended(session));
 }
 
 /// The user's other devices stay signed in.
@@ -423,7 +700,8 @@ pub async fn ending_by_token_ends_the_session_and_every_token_of_it(stores: &imp
     let Opened { session, token } = open(stores, &user).await;
     assert_eq!(end(stores, &token, noon()).await, Some(session));
     assert_eq!(signed_in(stores, session).await, None);
-    assert_eq!(present(stores, &token, noon()).await, Rotation::Refused);
+    let outcome = present(stores, &token, noon()).await;
+    assert_eq!(outcome, Rotation::Ended(session));
 }
 
 /// A client that missed its new pair can still log out, and a used token is no theft then.
@@ -437,7 +715,8 @@ pub async fn ending_by_a_used_token_ends_the_session(stores: &impl Stores) {
 
     assert_eq!(signed_in(stores, session).await, None);
     for token in [token, successor] {
-        assert_eq!(present(stores, &token, late).await, Rotation::Refused);
+        let outcome = present(stores, &token, late).await;
+        assert_eq!(outcome, Rotation::Ended(session));
     }
 }
 
@@ -481,4 +760,118 @@ pub async fn ending_leaves_other_sessions_alive(stores: &impl Stores) {
         assert_eq!(signed_in(stores, opened.session).await, Some(user));
         next(stores, &opened.token, noon()).await;
     }
+}
+
+/// Neither theft nor expiry is what is told of a session that is over.
+pub async fn a_token_of_an_ended_session_tells_so_used_or_expired(stores: &impl Stores) {
+    let user = user(stores).await;
+    let Opened { session, token } = open(stores, &user).await;
+    let successor = next(stores, &token, noon()).await;
+    assert!(end_by_id(stores, session, noon()).await);
+    let expiry = noon().plus(build::REFRESH_TOKEN_TTL);
+    for at in [noon(), just_after(end_of_grace()), expiry] {
+        for token in [&token, &successor] {
+            let outcome = present(stores, token, at).await;
+            assert_eq!(outcome, Rotation::Ended(session));
+        }
+    }
+}
+
+async fn end_by_id(stores: &impl Stores, session: SessionRef, at: Timestamp) -> bool {
+    stores.sessions().end(session.session, at).await.unwrap()
+}
+
+/// And no other.
+pub async fn ending_a_session_signs_it_out(stores: &impl Stores) {
+    let (user, other) = (user(stores).await, user(stores).await);
+    let ended = open(stores, &user).await;
+    let own = open(stores, &user).await;
+    let foreign = open(stores, &other).await;
+
+    assert!(end_by_id(stores, ended.session, noon()).await);
+
+    assert_eq!(signed_in(stores, ended.session).await, None);
+    let outcome = present(stores, &ended.token, noon()).await;
+    assert_eq!(outcome, Rotation::Ended(ended.session));
+    for (opened, user) in [(own, user), (foreign, other)] {
+        assert_eq!(signed_in(stores, opened.session).await, Some(user));
+        next(stores, &opened.token, noon()).await;
+    }
+}
+
+/// Whichever way it was ended before.
+pub async fn ending_a_session_again_answers_no(stores: &impl Stores) {
+    let user = user(stores).await;
+    let (by_id, by_token) = (open(stores, &user).await, open(stores, &user).await);
+    assert!(end_by_id(stores, by_id.session, noon()).await);
+    end(stores, &by_token.token, noon()).await;
+    for opened in [by_id, by_token] {
+        assert!(!end_by_id(stores, opened.session, noon()).await);
+    }
+}
+
+/// Up to the microsecond before.
+pub async fn a_session_can_be_ended_until_it_expires(stores: &impl Stores) {
+    let user = user(stores).await;
+    let (late, in_time) = (open(stores, &user).await, open(stores, &user).await);
+    let expiry = noon().plus(build::REFRESH_TOKEN_TTL);
+    assert!(!end_by_id(stores, late.session, expiry).await);
+    assert!(end_by_id(stores, in_time.session, just_before(expiry)).await);
+}
+
+/// The other nineteen find it ended.
+pub async fn concurrent_ends_of_one_session_let_one_through(stores: &impl Stores) {
+    let user = user(stores).await;
+    let session = open(stores, &user).await.session.session;
+    let outcomes = at_once(20, |_| {
+        let sessions = stores.sessions();
+        async move { sessions.end(session, noon()).await.unwrap() }
+    })
+    .await;
+    assert_eq!(count(&outcomes, |ended| *ended), 1);
+}
+
+/// Everybody stays signed in.
+pub async fn ending_an_unknown_session_ends_nothing(stores: &impl Stores) {
+    let user = user(stores).await;
+    let opened = open(stores, &user).await;
+    let unknown = SessionRef {
+        session: build::id(),
+        ..opened.session
+    };
+    assert!(!end_by_id(stores, unknown, noon()).await);
+    assert_eq!(signed_in(stores, opened.session).await, Some(user));
+}
+
+/// The one of the registration too; that some ended before, or all did, is no error.
+pub async fn ending_all_sessions_leaves_none(stores: &impl Stores) {
+    let user = build::user().build();
+    let account = build::account(&user);
+    register(stores, &account).await;
+    let mut sessions = vec![build::session_ref(&user, &account.session)];
+    for _ in 0..3 {
+        sessions.push(open(stores, &user).await.session);
+    }
+    assert!(end_by_id(stores, *sessions.last().unwrap(), noon()).await);
+    for at in [noon(), just_after(noon())] {
+        stores.sessions().end_all(user.id, at).await.unwrap();
+        for session in &sessions {
+            assert_eq!(signed_in(stores, *session).await, None);
+        }
+        assert_eq!(list(stores, &user, noon()).await, []);
+    }
+    // The account is as open as ever.
+    let opened = open(stores, &user).await;
+    assert_eq!(signed_in(stores, opened.session).await, Some(user));
+}
+
+/// Also where there is nothing to end.
+pub async fn ending_all_sessions_leaves_other_users_alone(stores: &impl Stores) {
+    let (user, other) = (user(stores).await, user(stores).await);
+    let opened = open(stores, &other).await;
+    for id in [user.id, build::id()] {
+        stores.sessions().end_all(id, noon()).await.unwrap();
+    }
+    assert_eq!(signed_in(stores, opened.session).await, Some(other));
+    next(stores, &opened.token, noon()).await;
 }

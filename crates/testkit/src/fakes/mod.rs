@@ -2,7 +2,7 @@
 //!
 //! All of them are shared by cloning, and those that can fail have a switch for it.
 
-mod mailer;
+mod mail;
 mod rate_limiter;
 mod security;
 mod signed_in_cache;
@@ -11,9 +11,9 @@ mod store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use mailer::RecordingMailer;
+pub use mail::{FakeMailTokens, RecordingMailer, RecordingSignal};
 pub use rate_limiter::FakeRateLimiter;
-pub use security::{FakeHasher, FakeIssuer, FakeTokens};
+pub use security::{FakeHasher, FakeIssuer, FakeTokens, RecordingSecurityLog};
 pub use signed_in_cache::FakeSignedInCache;
 pub use store::FakeStore;
 

@@ -1,7 +1,7 @@
-//! Passwords and tokens that a test can read.
+//! Passwords, tokens and security events that a test can read.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use tasks_domain::BoxError;
 use tasks_domain::account::{
     AccessClaims, AccessTokenError, Email, HashError, OpaqueTokens, Password, PasswordAttempt,
-    PasswordHash, PasswordHasher, TokenDigest, TokenIssuer,
+    PasswordHash, PasswordHasher, SecurityEvent, SecurityLog, TokenDigest, TokenIssuer,
 };
 use tasks_domain::clock::Timestamp;
 use tasks_domain::id::Id;
@@ -151,11 +151,24 @@ impl OpaqueTokens for FakeTokens {
         format!("{:064x}", self.next()).into()
     }
 
-    fn mail_token(&self) -> SecretString {
-        format!("mail-{:038}", self.next()).into()
-    }
-
     fn digest(&self, token: &str) -> TokenDigest {
         build::digest(token)
+    }
+}
+
+/// Keeps every security event. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct RecordingSecurityLog(Arc<Mutex<Vec<SecurityEvent>>>);
+
+impl RecordingSecurityLog {
+    /// All events so far, the oldest first.
+    pub fn events(&self) -> Vec<SecurityEvent> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl SecurityLog for RecordingSecurityLog {
+    fn record(&self, event: SecurityEvent) {
+        self.0.lock().unwrap().push(event);
     }
 }

@@ -1,15 +1,18 @@
 //! A store in memory.
 
+mod housekeeping;
+mod outbox;
+
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use tasks_domain::account::{
-    ClientInfo, Credentials, Email, FailedLogin, FullName, LoginAttempts, NewAccount,
-    NewRefreshToken, NewSession, PasswordHash, RefreshTokenState, RefreshVerdict, Registration,
-    Rotation, Session, SessionOpening, SessionRef, SessionRepository, TokenDigest, User,
-    UserRepository, VerificationToken,
+    Admission, ClientInfo, Credentials, Email, FailedLogin, FullName, LoginAttempts, NewAccount,
+    NewRefreshToken, NewSession, PasswordChange, PasswordHash, RefreshTokenState, RefreshVerdict,
+    Registration, Rotation, Session, SessionRef, SessionRepository, TokenDigest, User,
+    UserRepository,
 };
 use tasks_domain::category::{
     Category, CategoryCreation, CategoryName, CategoryRepository, CategoryUpdate, Color,
@@ -17,16 +20,17 @@ use tasks_domain::category::{
 use tasks_domain::clock::Timestamp;
 use tasks_domain::health::{HealthProbe, SchemaProbe, SchemaState};
 use tasks_domain::id::Id;
+use tasks_domain::mail::{Mail, MailKind, NewMail};
 use tasks_domain::page::Page;
 use tasks_domain::store::StoreError;
 use tasks_domain::task::{
-    Assignment, SortBy, SortOrder, Task, TaskContent, TaskFilter, TaskQuery, TaskRepository,
-    TaskUpdate, Version,
+    Assignment, SortBy, SortOrder, Task, TaskContent, TaskCreation, TaskFilter, TaskQuery,
+    TaskRepository, TaskUpdate, Version,
 };
 
 use super::Switch;
 
-/// Users, sessions, tasks and categories in memory. Clones share them.
+/// Users, sessions, mails, tasks and categories in memory. Clones share them.
 ///
 /// One lock is held over each call, so that every call is a transaction.
 #[derive(Clone, Debug)]
@@ -41,6 +45,7 @@ struct Tables {
     accounts: BTreeMap<Id<User>, Account>,
     sessions: BTreeMap<Id<Session>, StoredSession>,
     refresh_tokens: HashMap<TokenDigest, StoredRefreshToken>,
+    mails: BTreeMap<Id<Mail>, StoredMail>,
     tasks: BTreeMap<Id<Task>, StoredTask>,
     categories: BTreeMap<Id<Category>, Category>,
     assignments: BTreeSet<(Id<Task>, Id<Category>)>,
@@ -50,8 +55,15 @@ struct Tables {
 struct Account {
     user: User,
     password_hash: PasswordHash,
-    verification: VerificationToken,
+    mail_tokens: HashMap<MailKind, MailToken>,
     attempts: LoginAttempts,
+}
+
+/// The token of a mail that an account accepts.
+#[derive(Debug)]
+struct MailToken {
+    digest: TokenDigest,
+    expires_at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -65,6 +77,14 @@ struct StoredRefreshToken {
     session: Id<Session>,
     expires_at: Timestamp,
     used_at: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct StoredMail {
+    mail: NewMail,
+    due_at: Timestamp,
+    attempts: u32,
+    dead_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -112,21 +132,9 @@ impl FakeStore {
         }
     }
 
-    /// Erases an account with everything that it owns.
+    /// Erases an account with everything that it owns, whatever its password.
     pub fn erase(&self, user: Id<User>) {
-        let tables = &mut *self.lock();
-        tables.accounts.remove(&user);
-        tables.sessions.retain(|_, row| row.session.user != user);
-        let sessions = &tables.sessions;
-        tables
-            .refresh_tokens
-            .retain(|_, row| sessions.contains_key(&row.session));
-        tables.tasks.retain(|_, row| row.task.owner != user);
-        tables.categories.retain(|_, row| row.owner != user);
-        let (tasks, categories) = (&tables.tasks, &tables.categories);
-        tables.assignments.retain(|(task, category)| {
-            tasks.contains_key(task) && categories.contains_key(category)
-        });
+        self.lock().erase(user);
     }
 
     /// A user as stored.
@@ -139,9 +147,34 @@ impl FakeStore {
         Some(self.lock().accounts.get(&user)?.password_hash.clone())
     }
 
-    /// What is kept of the token in a user's verification mail.
-    pub fn verification(&self, user: Id<User>) -> Option<VerificationToken> {
-        Some(self.lock().accounts.get(&user)?.verification.clone())
+    /// The digest of the token of a kind of mail that a user's account accepts, expired or not.
+    pub fn mail_token(&self, user: Id<User>, kind: MailKind) -> Option<TokenDigest> {
+        let tables = self.lock();
+        let token = tables.accounts.get(&user)?.mail_tokens.get(&kind)?;
+        Some(token.digest.clone())
+    }
+
+    /// The mails that wait or are being delivered, by id.
+    pub fn waiting(&self) -> Vec<NewMail> {
+        self.mails(|row| row.dead_at.is_none())
+    }
+
+    /// The mails that were given up, by id.
+    pub fn dead(&self) -> Vec<NewMail> {
+        self.mails(|row| row.dead_at.is_some())
+    }
+
+    fn mails(&self, is_so: impl Fn(&StoredMail) -> bool) -> Vec<NewMail> {
+        let tables = self.lock();
+        let rows = tables.mails.values().filter(|row| is_so(row));
+        rows.map(|row| row.mail.clone()).collect()
+    }
+
+    /// When a mail is due; `None` if it is not in the outbox, or was given up.
+    pub fn due_at(&self, mail: Id<Mail>) -> Option<Timestamp> {
+        let tables = self.lock();
+        let row = tables.mails.get(&mail)?;
+        row.dead_at.is_none().then_some(row.due_at)
     }
 
     /// A user's failed logins.
@@ -187,16 +220,17 @@ impl UserRepository for FakeStore {
         let NewAccount {
             user,
             password_hash,
-            verification,
+            mail,
             session,
         } = account;
+        tables.store_mail(mail);
         tables.store_session(user.id, session);
         tables.accounts.insert(
             user.id,
             Account {
                 user,
                 password_hash,
-                verification,
+                mail_tokens: HashMap::new(),
                 attempts: LoginAttempts::default(),
             },
         );
@@ -239,6 +273,81 @@ impl UserRepository for FakeStore {
             account.user.clone()
         }))
     }
+
+    async fn verify_email(
+        &self,
+        token: &TokenDigest,
+        now: Timestamp,
+    ) -> Result<Option<User>, StoreError> {
+        let tables = &mut *self.transaction()?;
+        Ok(tables
+            .use_token(MailKind::VerifyEmail, token, now)
+            .map(|account| {
+                account.user.is_active = true;
+                account.user.updated_at = now;
+                account.user.clone()
+            }))
+    }
+
+    async fn find_by_reset_token(
+        &self,
+        token: &TokenDigest,
+        now: Timestamp,
+    ) -> Result<Option<Id<User>>, StoreError> {
+        let tables = &*self.transaction()?;
+        Ok(tables.token_owner(MailKind::ResetPassword, token, now))
+    }
+
+    async fn reset_password(
+        &self,
+        token: &TokenDigest,
+        password_hash: PasswordHash,
+        now: Timestamp,
+    ) -> Result<Option<Id<User>>, StoreError> {
+        let tables = &mut *self.transaction()?;
+        let Some(account) = tables.use_token(MailKind::ResetPassword, token, now) else {
+            return Ok(None);
+        };
+        account.password_hash = password_hash;
+        account.attempts = LoginAttempts::default();
+        account.user.updated_at = now;
+        let user = account.user.id;
+        tables.end_sessions(user, None, now);
+        Ok(Some(user))
+    }
+
+    async fn change_password(
+        &self,
+        change: PasswordChange,
+        now: Timestamp,
+    ) -> Result<Admission, StoreError> {
+        let tables = &mut *self.transaction()?;
+        let account = match tables.admit(change.user, &change.old, now) {
+            Ok(account) => account,
+            Err(refusal) => return Ok(refusal),
+        };
+        account.password_hash = change.new;
+        account.user.updated_at = now;
+        account.mail_tokens.remove(&MailKind::ResetPassword);
+        let email = account.user.email.clone();
+        tables.drop_waiting(&email, MailKind::ResetPassword);
+        tables.end_sessions(change.user, Some(change.kept), now);
+        Ok(Admission::Granted)
+    }
+
+    async fn delete(
+        &self,
+        user: Id<User>,
+        password_hash: PasswordHash,
+        now: Timestamp,
+    ) -> Result<Admission, StoreError> {
+        let tables = &mut *self.transaction()?;
+        if let Err(refusal) = tables.admit(user, &password_hash, now) {
+            return Ok(refusal);
+        }
+        tables.erase(user);
+        Ok(Admission::Granted)
+    }
 }
 
 #[async_trait]
@@ -246,19 +355,47 @@ impl SessionRepository for FakeStore {
     async fn open(
         &self,
         user: Id<User>,
+        password_hash: PasswordHash,
         session: NewSession,
         now: Timestamp,
-    ) -> Result<SessionOpening, StoreError> {
+    ) -> Result<Admission, StoreError> {
         let tables = &mut *self.transaction()?;
-        let Some(account) = tables.accounts.get_mut(&user) else {
-            return Ok(SessionOpening::NoAccount);
-        };
-        match account.attempts.after_success(now) {
-            Ok(attempts) => account.attempts = attempts,
-            Err(locked) => return Ok(SessionOpening::Locked(locked)),
+        if let Err(refusal) = tables.admit(user, &password_hash, now) {
+            return Ok(refusal);
         }
+        tables.make_room(user, now);
         tables.store_session(user, session);
-        Ok(SessionOpening::Opened)
+        Ok(Admission::Granted)
+    }
+
+    async fn find(&self, id: Id<Session>, now: Timestamp) -> Result<Option<Session>, StoreError> {
+        let tables = &*self.transaction()?;
+        let row = tables.sessions.get(&id).filter(|row| row.goes_on(now));
+        Ok(row.map(|row| row.session.clone()))
+    }
+
+    async fn list(&self, user: Id<User>, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        let tables = &*self.transaction()?;
+        let rows = tables.sessions.values().filter(|row| row.goes_on(now));
+        let own = rows.map(|row| &row.session).filter(|row| row.user == user);
+        let mut sessions: Vec<Session> = own.cloned().collect();
+        sessions.sort_by_key(|session| Reverse((session.created_at, session.id)));
+        Ok(sessions)
+    }
+
+    async fn end(&self, id: Id<Session>, now: Timestamp) -> Result<bool, StoreError> {
+        let tables = &mut *self.transaction()?;
+        let row = tables.sessions.get_mut(&id);
+        let Some(row) = row.filter(|row| row.goes_on(now)) else {
+            return Ok(false);
+        };
+        row.ended_at = Some(now);
+        Ok(true)
+    }
+
+    async fn end_all(&self, user: Id<User>, now: Timestamp) -> Result<(), StoreError> {
+        self.transaction()?.end_sessions(user, None, now);
+        Ok(())
     }
 
     async fn find_signed_in(&self, session: SessionRef) -> Result<Option<User>, StoreError> {
@@ -293,6 +430,7 @@ impl SessionRepository for FakeStore {
         };
         match state.judge(now) {
             RefreshVerdict::Refuse => Ok(Rotation::Refused),
+            RefreshVerdict::RefuseEnded => Ok(Rotation::Ended(session)),
             RefreshVerdict::RefuseRetry => Ok(Rotation::Retried(session)),
             RefreshVerdict::EndSession => {
                 row.ended_at = Some(now);
@@ -330,14 +468,17 @@ impl SessionRepository for FakeStore {
 
 #[async_trait]
 impl TaskRepository for FakeStore {
-    async fn create(&self, task: &Task) -> Result<(), StoreError> {
+    async fn create(&self, task: &Task) -> Result<TaskCreation, StoreError> {
         let tables = &mut *self.transaction()?;
+        if !tables.accounts.contains_key(&task.owner) {
+            return Ok(TaskCreation::NoOwner);
+        }
         let row = StoredTask {
             task: task.clone(),
             deleted_at: None,
         };
         tables.tasks.insert(task.id, row);
-        Ok(())
+        Ok(TaskCreation::Created)
     }
 
     async fn find(&self, id: Id<Task>) -> Result<Option<Task>, StoreError> {
@@ -423,6 +564,9 @@ impl TaskRepository for FakeStore {
 impl CategoryRepository for FakeStore {
     async fn create(&self, category: &Category) -> Result<CategoryCreation, StoreError> {
         let tables = &mut *self.transaction()?;
+        if !tables.accounts.contains_key(&category.owner) {
+            return Ok(CategoryCreation::NoOwner);
+        }
         if tables.name_is_taken(category) {
             return Ok(CategoryCreation::NameTaken);
         }
@@ -481,10 +625,129 @@ impl SchemaProbe for FakeStore {
     }
 }
 
+impl StoredSession {
+    /// Whether it has neither ended nor expired.
+    fn goes_on(&self, now: Timestamp) -> bool {
+        self.ended_at.is_none() && self.session.expires_at > now
+    }
+
+    /// Whether it had ended at an instant.
+    fn ended_before(&self, instant: Timestamp) -> bool {
+        self.ended_at.is_some_and(|at| at <= instant)
+    }
+}
+
 impl Tables {
     fn account_of(&mut self, email: &Email) -> Option<&mut Account> {
         let mut accounts = self.accounts.values_mut();
         accounts.find(|account| account.user.email == *email)
+    }
+
+    /// An account whose password was right, with its failures forgotten.
+    fn admit(
+        &mut self,
+        user: Id<User>,
+        password_hash: &PasswordHash,
+        now: Timestamp,
+    ) -> Result<&mut Account, Admission> {
+        let account = self.accounts.get_mut(&user).ok_or(Admission::Outdated)?;
+        if account.password_hash.expose() != password_hash.expose() {
+            return Err(Admission::Outdated);
+        }
+        account.attempts = account
+            .attempts
+            .after_success(now)
+            .map_err(Admission::Locked)?;
+        Ok(account)
+    }
+
+    /// Whose token of a mail it is, if it works.
+    fn token_owner(
+        &self,
+        kind: MailKind,
+        digest: &TokenDigest,
+        now: Timestamp,
+    ) -> Option<Id<User>> {
+        let works = |token: &MailToken| token.digest == *digest && token.expires_at > now;
+        let mut accounts = self.accounts.values();
+        let owner = accounts.find(|account| account.mail_tokens.get(&kind).is_some_and(works));
+        Some(owner?.user.id)
+    }
+
+    /// Uses up a token of a mail that works; whose it was.
+    fn use_token(
+        &mut self,
+        kind: MailKind,
+        digest: &TokenDigest,
+        now: Timestamp,
+    ) -> Option<&mut Account> {
+        let owner = self.token_owner(kind, digest, now)?;
+        let email = self.accounts.get(&owner)?.user.email.clone();
+        self.drop_waiting(&email, kind);
+        let account = self.accounts.get_mut(&owner)?;
+        account.mail_tokens.remove(&kind);
+        Some(account)
+    }
+
+    fn erase(&mut self, user: Id<User>) {
+        if let Some(account) = self.accounts.remove(&user) {
+            self.mails
+                .retain(|_, row| row.mail.to != account.user.email);
+        }
+        self.sessions.retain(|_, row| row.session.user != user);
+        self.drop_tokens_without_session();
+        self.tasks.retain(|_, row| row.task.owner != user);
+        self.categories.retain(|_, row| row.owner != user);
+        self.drop_assignments_without_end();
+    }
+
+    fn drop_tokens_without_session(&mut self) {
+        let sessions = &self.sessions;
+        self.refresh_tokens
+            .retain(|_, row| sessions.contains_key(&row.session));
+    }
+
+    fn drop_assignments_without_end(&mut self) {
+        let (tasks, categories) = (&self.tasks, &self.categories);
+        self.assignments.retain(|(task, category)| {
+            tasks.contains_key(task) && categories.contains_key(category)
+        });
+    }
+
+    /// Takes mails of a kind to an address out of the outbox, unless they were given up.
+    fn drop_waiting(&mut self, to: &Email, kind: MailKind) {
+        self.mails
+            .retain(|_, row| row.dead_at.is_some() || row.mail.to != *to || row.mail.kind != kind);
+    }
+
+    fn store_mail(&mut self, mail: NewMail) {
+        let row = StoredMail {
+            due_at: mail.created_at,
+            mail,
+            attempts: 0,
+            dead_at: None,
+        };
+        self.mails.insert(row.mail.id, row);
+    }
+
+    fn end_sessions(&mut self, user: Id<User>, kept: Option<Id<Session>>, now: Timestamp) {
+        for row in self.sessions.values_mut() {
+            if row.session.user == user && Some(row.session.id) != kept {
+                row.ended_at.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Ends those of a user's sessions that were unused for longest, so that there is room for one more.
+    fn make_room(&mut self, user: Id<User>, now: Timestamp) {
+        let rows = self.sessions.values_mut();
+        let mut own: Vec<_> = rows
+            .filter(|row| row.session.user == user && row.goes_on(now))
+            .collect();
+        own.sort_by_key(|row| Reverse((row.session.last_used_at, row.session.id)));
+        for row in own.into_iter().skip(Session::MAX_PER_USER - 1) {
+            row.ended_at = Some(now);
+        }
     }
 
     fn store_session(&mut self, user: Id<User>, new: NewSession) {

@@ -1,7 +1,25 @@
-//! Finds the servers' programs, and installs them where that is allowed.
+//! Finds the programs that tests need of a machine, and installs them where that is allowed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// What is installed at once.
+struct Installation {
+    /// Each is a program and the Debian package that has it.
+    packages: [&'static str; 2],
+    /// What somebody can do instead.
+    instead: &'static str,
+}
+
+const SERVERS: Installation = Installation {
+    packages: ["postgres:postgresql", "redis-server:redis-server"],
+    instead: " or start Docker, or set TEST_DATABASE_URL and TEST_REDIS_URL",
+};
+
+const BROWSER: Installation = Installation {
+    packages: ["chromium:chromium", "chromedriver:chromium-driver"],
+    instead: "",
+};
 
 /// The folder of a program: in `PATH`, or where Debian keeps PostgreSQL's.
 fn find(program: &str) -> Option<PathBuf> {
@@ -19,7 +37,7 @@ fn find(program: &str) -> Option<PathBuf> {
     })
 }
 
-/// The folder that holds these programs of one server, installed first if need be.
+/// The folder that holds these programs of one server or browser, installed first if need be.
 pub(super) fn folder_of(programs: [&str; 2]) -> Result<PathBuf, String> {
     let complete = |folder: &PathBuf| programs.iter().all(|program| folder.join(program).exists());
     let found = || {
@@ -31,22 +49,28 @@ pub(super) fn folder_of(programs: [&str; 2]) -> Result<PathBuf, String> {
     if let Some(folder) = found() {
         return Ok(folder);
     }
+    let Installation { packages, instead } = match programs {
+        ["chromium", _] => BROWSER,
+        _ => SERVERS,
+    };
     if is_root() && Path::new("/usr/bin/apt-get").exists() {
-        install();
+        install(packages);
     }
     found().ok_or_else(|| {
+        let names = packages.map(|pair| pair.rsplit(':').next().unwrap_or(pair));
         format!(
-            "this test needs {}: run `apt-get install postgresql redis-server` or start Docker, \
-             or set TEST_DATABASE_URL and TEST_REDIS_URL",
-            programs[0]
+            "this test needs {}: run `apt-get install {}`{instead}",
+            programs[0],
+            names.join(" ")
         )
     })
 }
 
-/// Installs both servers; a failure shows as a program that is still missing.
-fn install() {
+/// Installs packages; a failure shows as a program that is still missing.
+fn install(packages: [&str; 2]) {
     let _ = Command::new("sh")
-        .args(["-c", include_str!("install.sh")])
+        .args(["-c", include_str!("install.sh"), "install.sh"])
+        .args(packages)
         .stdin(Stdio::null())
         .status();
 }

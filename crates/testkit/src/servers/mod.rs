@@ -20,15 +20,20 @@ mod postgres;
 mod private;
 mod proxy;
 mod redis;
+mod smtp;
 
 pub use postgres::{Database, PostgresServer};
 pub use proxy::Proxy;
 pub use redis::RedisServer;
+pub use smtp::{ReceivedMail, SmtpEncryption, SmtpFault, SmtpServer};
 
 use std::collections::hash_map::RandomState;
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
+use std::net::SocketAddr;
 use std::time::Duration;
+
+use tokio::net::TcpListener;
 
 use private::Private;
 
@@ -40,6 +45,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// How often a starting server is asked whether it is there.
 const POLL: Duration = Duration::from_millis(20);
+
+/// How often a port is asked for: for longer than it takes to start a process.
+const BINDS: u32 = 100;
 
 /// Where a server runs.
 enum Host {
@@ -121,4 +129,18 @@ fn free_port() -> u16 {
         .take(100)
         .find(free)
         .unwrap()
+}
+
+/// Listens, as soon as nobody else does: a process that another test is just starting has the sockets
+/// of this one for a moment, also those that were closed meanwhile.
+async fn listen(address: SocketAddr) -> TcpListener {
+    let mut listener = TcpListener::bind(address).await;
+    for _ in 0..BINDS {
+        if listener.is_ok() {
+            break;
+        }
+        tokio::time::sleep(POLL).await;
+        listener = TcpListener::bind(address).await;
+    }
+    listener.unwrap()
 }

@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::free_port;
+use super::{free_port, listen};
 
 /// What the proxy is told to do.
 enum Command {
@@ -79,7 +79,7 @@ async fn serve(
                     listener = None;
                     connections.shutdown().await;
                 } else if listener.is_none() {
-                    listener = Some(TcpListener::bind(address).await.unwrap());
+                    listener = Some(listen(address).await);
                 }
                 open.send_replace(!matches!(command, Command::Stall));
                 let _ = done.send(());

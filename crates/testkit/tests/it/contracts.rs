@@ -38,3 +38,9 @@ mod rate_limiter {
 mod signed_in_cache {
     tasks_testkit::signed_in_cache_contract!(super::cache);
 }
+mod outbox {
+    tasks_testkit::outbox_contract!(super::stores);
+}
+mod housekeeping {
+    tasks_testkit::housekeeping_contract!(super::stores);
+}

@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tasks_domain::account::{
-    AccessClaims, AccessTokenError, CacheLookup, HashError, OpaqueTokens, Password,
-    PasswordAttempt, PasswordHasher, Registration, SessionOpening, SignedInCache, TokenIssuer,
-    User,
+    AccessClaims, AccessTokenError, Admission, CacheLookup, HashError, OpaqueTokens, Password,
+    PasswordAttempt, PasswordHasher, Registration, SecurityEvent, SecurityEventKind, SecurityLog,
+    SignedInCache, TokenIssuer, User,
 };
 use tasks_domain::clock::Clock;
 use tasks_domain::health::{HealthProbe, SchemaProbe, SchemaState};
+use tasks_domain::housekeeping::{Housekeeping, Leftover};
 use tasks_domain::id::IdGenerator;
-use tasks_domain::mail::{Mail, MailKind, Mailer};
+use tasks_domain::mail::{
+    Claim, Mail, MailError, MailKind, MailTokens, Mailer, NewMail, Outbox, OutboxSignal, Settlement,
+};
 use tasks_domain::rate_limit::{Quota, RateLimitKey, RateLimiter};
 use tasks_domain::store::StoreError;
 use tasks_domain::task::TaskQuery;
@@ -21,8 +24,8 @@ use tasks_testkit::build;
 use tasks_testkit::clock::{FrozenClock, noon};
 use tasks_testkit::contract::{SUITES, Stores};
 use tasks_testkit::fakes::{
-    FakeHasher, FakeIssuer, FakeRateLimiter, FakeSignedInCache, FakeStore, FakeTokens,
-    RecordingMailer,
+    FakeHasher, FakeIssuer, FakeMailTokens, FakeRateLimiter, FakeSignedInCache, FakeStore,
+    FakeTokens, RecordingMailer, RecordingSecurityLog, RecordingSignal,
 };
 use tasks_testkit::ids::SequentialIds;
 
@@ -72,6 +75,10 @@ async fn a_store_that_is_switched_off_is_unavailable_until_it_is_switched_on() {
     assert!(matches!(list, Err(StoreError::Unavailable(_))));
     let found = store.users().find_credentials(&user.email).await;
     assert!(matches!(found, Err(StoreError::Unavailable(_))));
+    let claim = store.claim(noon(), noon()).await;
+    assert!(matches!(claim, Err(StoreError::Unavailable(_))));
+    let removal = store.remove(Leftover::Sessions, noon(), 1).await;
+    assert!(matches!(removal, Err(StoreError::Unavailable(_))));
     assert!(matches!(
         store.check().await,
         Err(StoreError::Unavailable(_))
@@ -101,9 +108,6 @@ async fn a_store_shows_what_its_ports_hide() {
     store.users().register(account.clone()).await.unwrap();
     let hash = store.password_hash(user.id).unwrap();
     assert_eq!(hash.expose(), account.password_hash.expose());
-    let verification = store.verification(user.id).unwrap();
-    assert_eq!(verification.digest, account.verification.digest);
-    assert_eq!(verification.expires_at, account.verification.expires_at);
     store
         .users()
         .record_failed_login(&user.email, noon())
@@ -121,6 +125,34 @@ async fn a_store_shows_what_its_ports_hide() {
     assert!(store.user(user.id).unwrap().is_active);
     store.deactivate(user.id);
     assert!(!store.user(user.id).unwrap().is_active);
+}
+
+#[tokio::test]
+async fn a_store_shows_its_mails_and_the_tokens_that_accounts_accept() {
+    let store = FakeStore::default();
+    let user = build::user().build();
+    let account = build::account(&user);
+    store.users().register(account.clone()).await.unwrap();
+    let ids = |mails: Vec<NewMail>| -> Vec<_> { mails.into_iter().map(|mail| mail.id).collect() };
+    let mail = &account.mail;
+    assert_eq!(ids(store.waiting()), [mail.id]);
+    assert_eq!(store.due_at(mail.id), Some(noon()));
+    assert_eq!(store.mail_token(user.id, MailKind::VerifyEmail), None);
+
+    let until = noon().plus(Duration::from_mins(1));
+    let Claim::Claimed(claimed) = store.claim(noon(), until).await.unwrap() else {
+        panic!("not claimed");
+    };
+    assert_eq!(store.due_at(mail.id), Some(until));
+    let token = store.mail_token(user.id, MailKind::VerifyEmail);
+    assert_eq!(token.as_ref(), Some(&mail.token));
+    assert_eq!(store.mail_token(user.id, MailKind::ResetPassword), None);
+
+    let dead = Settlement::Dead(noon());
+    store.settle(&claimed, dead).await.unwrap();
+    assert_eq!(ids(store.waiting()), []);
+    assert_eq!(ids(store.dead()), [mail.id]);
+    assert_eq!(store.due_at(mail.id), None);
 }
 
 #[tokio::test]
@@ -188,9 +220,14 @@ async fn an_erased_account_takes_everything_along() {
     assert_eq!(store.categories().list(other.id).await.unwrap().len(), 1);
     let opening = store
         .sessions()
-        .open(user.id, build::session(noon()), noon())
+        .open(
+            user.id,
+            build::password_hash("any"),
+            build::session(noon()),
+            noon(),
+        )
         .await;
-    assert_eq!(opening.unwrap(), SessionOpening::NoAccount);
+    assert_eq!(opening.unwrap(), Admission::Outdated);
 }
 
 #[tokio::test]
@@ -258,8 +295,9 @@ fn an_issuer_reads_its_tokens_within_their_time_give_or_take_5_seconds() {
 #[test]
 fn tokens_have_their_length_and_digests_are_64_hex_characters() {
     let tokens = FakeTokens::default();
+    let mails = FakeMailTokens::default();
     let made: Vec<_> = (0..3)
-        .flat_map(|_| [tokens.refresh_token(), tokens.mail_token()])
+        .flat_map(|_| [tokens.refresh_token(), mails.token(build::id())])
         .collect();
     let lengths: Vec<_> = made
         .iter()
@@ -284,19 +322,68 @@ fn tokens_have_their_length_and_digests_are_64_hex_characters() {
 }
 
 #[test]
-fn a_mailer_keeps_what_was_sent_in_order() {
+fn a_mails_token_is_made_again_for_its_digest_unless_forgotten() {
+    let (tokens, mails) = (FakeTokens::default(), FakeMailTokens::default());
+    let (mail, other) = (build::id(), build::id());
+    let token = mails.token(mail);
+    let digest = tokens.digest(token.expose_secret());
+    let again = |id| {
+        let token = mails.token_again(id, &digest)?;
+        Some(token.expose_secret().to_owned())
+    };
+    assert_eq!(again(mail).as_deref(), Some(token.expose_secret()));
+    assert_eq!(again(other), None);
+    mails.clone().forget(true);
+    assert_eq!(again(mail), None);
+    mails.forget(false);
+    assert!(again(mail).is_some());
+}
+
+#[tokio::test]
+async fn a_mailer_keeps_what_was_sent_in_order_and_fails_as_it_is_told() {
     let mailer = RecordingMailer::default();
     let clone = mailer.clone();
-    for kind in [MailKind::VerifyEmail, MailKind::ResetPassword] {
-        clone.send(Mail {
+    let send = async |kind| {
+        let mail = Mail {
+            id: build::id(),
             kind,
             to: build::email("ada@example.com"),
             name: build::full_name("Ada"),
             token: "token".to_owned().into(),
-        });
-    }
+        };
+        clone.send(&mail).await
+    };
+    send(MailKind::VerifyEmail).await.unwrap();
+    mailer.fail_next(MailError::Unavailable("down".into()));
+    mailer.fail_next(MailError::Refused("unknown".into()));
+    let failed = send(MailKind::VerifyEmail).await;
+    assert!(matches!(failed, Err(MailError::Unavailable(_))));
+    let failed = send(MailKind::VerifyEmail).await;
+    assert!(matches!(failed, Err(MailError::Refused(_))));
+    send(MailKind::ResetPassword).await.unwrap();
     let kinds: Vec<_> = mailer.sent().iter().map(|mail| mail.kind).collect();
     assert_eq!(kinds, [MailKind::VerifyEmail, MailKind::ResetPassword]);
+}
+
+#[test]
+fn a_security_log_and_a_signal_keep_what_they_are_told() {
+    let (log, signal) = (RecordingSecurityLog::default(), RecordingSignal::default());
+    let event = |kind| SecurityEvent {
+        kind,
+        user: None,
+        session: None,
+        address: build::client().address,
+    };
+    let events = [
+        event(SecurityEventKind::LoginFailed),
+        event(SecurityEventKind::AccountLocked),
+    ];
+    for event in events {
+        log.clone().record(event);
+        signal.clone().added();
+    }
+    assert_eq!(log.events(), events);
+    assert_eq!(signal.count(), 2);
 }
 
 #[tokio::test]

@@ -6,11 +6,12 @@ mod model;
 use std::time::Duration;
 
 use tasks_domain::account::User;
-use tasks_domain::category::Category;
+use tasks_domain::category::{Category, CategoryUpdate};
 use tasks_domain::clock::Timestamp;
 use tasks_domain::id::Id;
 use tasks_domain::task::{
-    Assignment, Priority, Task, TaskContent, TaskFilter, TaskQuery, TaskStatus, TaskUpdate, Version,
+    Assignment, Priority, Task, TaskContent, TaskCreation, TaskFilter, TaskQuery, TaskStatus,
+    TaskUpdate, Version,
 };
 
 pub use list::*;
@@ -18,7 +19,8 @@ pub use model::list_agrees_with_a_plain_model;
 
 use super::Stores;
 use super::scene::{
-    assign, at_once, category, count, find_category, find_task, task, titles, user,
+    assign, at_once, category, count, erase, find_category, find_task, task, titles, user,
+    while_erasing,
 };
 use crate::build;
 use crate::clock::noon;
@@ -28,6 +30,9 @@ suite! { ($) task_repository_contract runs tasks on "fresh [`Stores`](crate::con
     a_task_reads_back_with_every_status_and_priority,
     a_task_is_found_whoevers_it_is,
     an_unknown_task_is_not_found,
+    a_task_of_an_owner_who_is_gone_is_not_stored,
+    creations_concurrent_with_the_end_of_the_account_leave_no_task,
+    changes_concurrent_with_the_end_of_the_account_are_told,
     an_update_writes_the_content_and_raises_the_version,
     an_update_clears_what_is_absent,
     an_update_keeps_the_categories,
@@ -167,6 +172,71 @@ pub async fn an_unknown_task_is_not_found(stores: &impl Stores) {
     task(stores, build::task(&owner)).await;
     let unknown = build::task(&owner).build();
     assert_eq!(find_task(stores, &unknown).await, None);
+}
+
+/// Whether the account was erased or never was.
+pub async fn a_task_of_an_owner_who_is_gone_is_not_stored(stores: &impl Stores) {
+    let (gone, other) = (user(stores).await, user(stores).await);
+    erase(stores, &gone).await;
+    for owner in [gone, build::user().build()] {
+        let task = build::task(&owner).build();
+        let outcome = stores.tasks().create(&task).await;
+        assert_eq!(outcome.unwrap(), TaskCreation::NoOwner);
+        assert_eq!(find_task(stores, &task).await, None);
+    }
+    task(stores, build::task(&other)).await;
+}
+
+/// What comes in time goes with the account, and what comes too late is told.
+pub async fn creations_concurrent_with_the_end_of_the_account_leave_no_task(stores: &impl Stores) {
+    let owner = user(stores).await;
+    let made = while_erasing(stores, &owner, || {
+        let (tasks, made) = (
+            stores.tasks(),
+            [(); 5].map(|()| build::task(&owner).build()),
+        );
+        async move {
+            for task in &made {
+                tasks.create(task).await.unwrap();
+            }
+            made
+        }
+    })
+    .await;
+    assert_eq!(made.len(), 20);
+    for task in made.as_flattened() {
+        assert_eq!(find_task(stores, task).await, None);
+    }
+    let late = stores.tasks().create(&build::task(&owner).build()).await;
+    assert_eq!(late.unwrap(), TaskCreation::NoOwner);
+}
+
+/// Whatever they find there still: the task, the category, both or neither.
+pub async fn changes_concurrent_with_the_end_of_the_account_are_told(stores: &impl Stores) {
+    let owner = user(stores).await;
+    let task = task(stores, build::task(&owner)).await;
+    let category = category(stores, build::category(&owner)).await;
+    while_erasing(stores, &owner, || {
+        let (tasks, categories) = (stores.tasks(), stores.categories());
+        let (task, category) = (task.id, category.id);
+        async move {
+            tasks.assign(task, category).await.unwrap();
+            categories.update(category, None, None).await.unwrap();
+            tasks.unassign(task, category).await.unwrap();
+            let content = other_content();
+            let updated = tasks.update(task, Version::FIRST, &content, later());
+            updated.await.unwrap();
+        }
+    })
+    .await;
+    let outcome = try_assign(stores, &task, &category).await;
+    assert_eq!(outcome, Assignment::Gone);
+    let outcome = update(stores, task.id, task.version, &other_content(), later()).await;
+    assert_eq!(outcome, TaskUpdate::Gone);
+    let outcome = stores.categories().update(category.id, None, None).await;
+    assert_eq!(outcome.unwrap(), CategoryUpdate::Gone);
+    assert!(!unassign(stores, &task, &category).await);
+    assert!(!delete(stores, &task).await);
 }
 
 /// One version after the other; other tasks stay as they are.

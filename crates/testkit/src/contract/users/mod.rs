@@ -1,13 +1,31 @@
 //! The contract of [`UserRepository`](tasks_domain::account::UserRepository).
 
+mod change;
+mod delete;
+mod reset;
+mod verify;
+
+use std::collections::HashSet;
 use std::time::Duration;
+
 use tasks_domain::account::{
-    FailedLogin, Locked, LoginAttempts, Registration, Rotation, SessionRef, User,
+    Email, FailedLogin, Locked, LoginAttempts, NewAccount, PasswordHash, Registration, Rotation,
+    SessionRef, TokenDigest, User,
 };
 use tasks_domain::clock::Timestamp;
+use tasks_domain::id::Id;
+use tasks_domain::mail::{Claim, ClaimedMail, MailKind};
+
+pub use change::*;
+pub use delete::*;
+pub use reset::*;
+pub use verify::*;
 
 use super::Stores;
-use super::scene::{at_once, count, register, rotate, signed_in, user};
+use super::scene::{
+    Opened, add, at_once, attempts, claim, claimed, count, fail, fail_times, has_reset_token,
+    mailed, open, password_hash, register, rotate, send_all, signed_in, user,
+};
 use crate::build;
 use crate::clock::{just_before, noon};
 
@@ -16,6 +34,7 @@ suite! { ($) user_repository_contract runs users on "fresh [`Stores`](crate::con
     an_unknown_address_has_no_account,
     a_taken_address_stores_nothing,
     registering_opens_the_first_session,
+    registering_stores_the_mail,
     concurrent_registrations_of_one_address_let_one_in,
     four_failed_logins_are_counted_and_the_fifth_locks,
     failed_logins_under_a_lock_do_not_prolong_it,
@@ -26,6 +45,40 @@ suite! { ($) user_repository_contract runs users on "fresh [`Stores`](crate::con
     failed_logins_of_one_account_leave_others_alone,
     a_new_name_is_stored_with_its_time,
     a_user_who_is_gone_gets_no_new_name,
+    verifying_makes_the_user_active,
+    verifying_uses_the_token_up,
+    a_verification_token_works_until_it_expires,
+    a_replaced_verification_token_does_nothing,
+    a_token_of_the_other_kind_or_of_none_does_nothing,
+    verifying_takes_waiting_verification_mails_along,
+    concurrent_verifications_with_one_token_let_one_through,
+    a_reset_token_works_until_it_expires,
+    resetting_stores_the_new_password,
+    resetting_uses_the_token_up,
+    resetting_ends_every_session,
+    resetting_lifts_a_lock_and_forgets_failures,
+    resetting_takes_waiting_reset_mails_along,
+    concurrent_resets_with_one_token_let_one_through,
+    a_refused_reset_stores_nothing,
+    changing_stores_the_new_password_and_forgets_failures,
+    changing_ends_every_session_but_the_kept_one,
+    changing_ends_the_reset_token_and_waiting_reset_mails,
+    changing_with_an_outdated_hash_stores_nothing,
+    changing_under_a_lock_stores_nothing,
+    changing_when_the_lock_ends_is_granted,
+    changing_without_an_account_is_refused,
+    concurrent_changes_of_one_password_let_one_through,
+    sessions_opened_with_the_old_password_do_not_survive_a_change,
+    sessions_opened_with_the_old_password_do_not_survive_a_reset,
+    deleting_erases_everything_that_the_account_owns,
+    deleting_takes_every_mail_to_the_address_along,
+    deleting_leaves_other_users_alone,
+    deleting_frees_the_address,
+    deleting_with_an_outdated_hash_erases_nothing,
+    deleting_under_a_lock_erases_nothing,
+    deleting_when_the_lock_ends_is_granted,
+    deleting_without_an_account_is_refused,
+    concurrent_deletions_let_one_through,
 }
 
 /// Every field that logging in needs is there, also of an active user with a name of many bytes.
@@ -62,7 +115,7 @@ pub async fn an_unknown_address_has_no_account(stores: &impl Stores) {
     assert!(found.unwrap().is_none());
 }
 
-/// Neither the second account nor its session.
+/// Neither the second account nor its session nor its mail.
 pub async fn a_taken_address_stores_nothing(stores: &impl Stores) {
     let first = user(stores).await;
     let second = build::user()
@@ -86,6 +139,11 @@ pub async fn a_taken_address_stores_nothing(stores: &impl Stores) {
     let token = account.session.refresh_token.digest;
     let outcome = rotate(stores, &token, build::refresh_token(noon())).await;
     assert_eq!(outcome, Rotation::Refused);
+    // The second account's mail, if there were one, would be the one to be sent.
+    let mail = claimed(stores, noon()).await;
+    assert_eq!(mail.name, first.full_name);
+    assert_ne!(mail.id, account.mail.id);
+    assert_eq!(claim(stores, noon()).await, Claim::Idle);
 }
 
 /// The user is signed in, and the refresh token works.
@@ -100,6 +158,24 @@ pub async fn registering_opens_the_first_session(stores: &impl Stores) {
     let token = account.session.refresh_token.digest;
     let outcome = rotate(stores, &token, build::refresh_token(noon())).await;
     assert_eq!(outcome, Rotation::Rotated { session, user });
+}
+
+/// It waits, due at once.
+pub async fn registering_stores_the_mail(stores: &impl Stores) {
+    let user = build::user().build();
+    let account = build::account(&user);
+    register(stores, &account).await;
+    let expected = ClaimedMail {
+        id: account.mail.id,
+        kind: MailKind::VerifyEmail,
+        to: user.email,
+        name: user.full_name,
+        token: account.mail.token,
+        created_at: account.mail.created_at,
+        attempt: 1,
+    };
+    assert_eq!(claimed(stores, noon()).await, expected);
+    assert_eq!(claim(stores, noon()).await, Claim::Idle);
 }
 
 /// One of twenty registrations gets the address, and the address is that user's.
@@ -128,25 +204,6 @@ pub async fn concurrent_registrations_of_one_address_let_one_in(stores: &impl St
         Some(&found.unwrap().unwrap().user),
         rivals.get(winner.unwrap())
     );
-}
-
-async fn fail(stores: &impl Stores, user: &User, at: Timestamp) -> FailedLogin {
-    stores
-        .users()
-        .record_failed_login(&user.email, at)
-        .await
-        .unwrap()
-}
-
-async fn fail_times(stores: &impl Stores, user: &User, at: Timestamp, times: usize) {
-    for _ in 0..times {
-        fail(stores, user, at).await;
-    }
-}
-
-async fn attempts(stores: &impl Stores, user: &User) -> LoginAttempts {
-    let found = stores.users().find_credentials(&user.email).await;
-    found.unwrap().unwrap().attempts
 }
 
 fn lock(at: Timestamp) -> Locked {
@@ -306,4 +363,72 @@ pub async fn a_user_who_is_gone_gets_no_new_name(stores: &impl Stores) {
     assert_eq!(renamed.unwrap(), None);
     let found = stores.users().find_credentials(&nobody.email).await;
     assert!(found.unwrap().is_none());
+}
+
+/// A stored account whose verification mail is sent: nothing waits.
+async fn settled_account(stores: &impl Stores) -> NewAccount {
+    let account = build::account(&build::user().build());
+    register(stores, &account).await;
+    send_all(stores, noon()).await;
+    account
+}
+
+/// What is stored of a user who is there.
+async fn stored(stores: &impl Stores, user: &User) -> User {
+    let found = stores.users().find_credentials(&user.email).await;
+    found.unwrap().unwrap().user
+}
+
+async fn verify(stores: &impl Stores, token: &TokenDigest, at: Timestamp) -> Option<User> {
+    stores.users().verify_email(token, at).await.unwrap()
+}
+
+async fn reset(stores: &impl Stores, token: &TokenDigest, at: Timestamp) -> Option<Id<User>> {
+    let hash = build::password_hash("reset");
+    let outcome = stores.users().reset_password(token, hash, at).await;
+    outcome.unwrap()
+}
+
+async fn has_password(stores: &impl Stores, user: &User, hash: &PasswordHash) -> bool {
+    password_hash(stores, user).await.expose() == hash.expose()
+}
+
+/// Asks for a mail.
+async fn ask(stores: &impl Stores, kind: MailKind, user: &User, at: Timestamp) {
+    add(stores, &build::mail_at(kind, &user.email, at)).await;
+}
+
+/// The mails that wait, or are being sent, long after everything else.
+async fn left(stores: &impl Stores) -> HashSet<(MailKind, Email)> {
+    let late = noon().plus(Duration::from_hours(30 * 24));
+    let mails = send_all(stores, late).await.into_iter();
+    mails.map(|mail| (mail.kind, mail.to)).collect()
+}
+
+/// Whoever was refused has changed nothing of the account: password, failures, sessions, reset.
+async fn assert_unchanged(
+    stores: &impl Stores,
+    account: &NewAccount,
+    attempts_before: LoginAttempts,
+    opened: &Opened,
+    reset_token: &TokenDigest,
+) {
+    let user = &account.user;
+    assert!(has_password(stores, user, &account.password_hash).await);
+    assert_eq!(stored(stores, user).await, *user);
+    assert_eq!(attempts(stores, user).await, attempts_before);
+    assert_eq!(signed_in(stores, opened.session).await.as_ref(), Some(user));
+    assert!(has_reset_token(stores, reset_token, noon()).await);
+    let expected = HashSet::from([(MailKind::VerifyEmail, user.email.clone())]);
+    assert_eq!(left(stores).await, expected);
+}
+
+/// An account with failures, another session, a reset token and a waiting mail.
+async fn busy_account(stores: &impl Stores, failures: usize) -> (NewAccount, Opened, TokenDigest) {
+    let account = settled_account(stores).await;
+    let opened = open(stores, &account.user).await;
+    let token = mailed(stores, MailKind::ResetPassword, &account.user, noon()).await;
+    ask(stores, MailKind::VerifyEmail, &account.user, noon()).await;
+    fail_times(stores, &account.user, noon(), failures).await;
+    (account, opened, token)
 }
