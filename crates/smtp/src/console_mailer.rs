@@ -1,6 +1,7 @@
 //! Mail that goes to the log.
 
-use tasks_domain::mail::{Mail, Mailer};
+use async_trait::async_trait;
+use tasks_domain::mail::{Mail, MailError, Mailer};
 use url::Url;
 
 use crate::links::Links;
@@ -23,14 +24,16 @@ impl ConsoleMailer {
     }
 }
 
+#[async_trait]
 impl Mailer for ConsoleMailer {
-    fn send(&self, mail: Mail) {
+    async fn send(&self, mail: &Mail) -> Result<(), MailError> {
         tracing::info!(
             mail_kind = mail.kind.as_str(),
             mail_to = mail.to.as_str(),
-            mail_url = self.links.of(&mail),
+            mail_url = self.links.of(mail),
             "mail"
         );
+        Ok(())
     }
 }
 
@@ -42,6 +45,7 @@ mod tests {
     use serde_json::{Value, json};
     use tasks_domain::account::{Email, FullName};
     use tasks_domain::mail::MailKind;
+    use tasks_testkit::build::id;
 
     use super::*;
 
@@ -49,6 +53,7 @@ mod tests {
 
     fn mail(kind: MailKind) -> Mail {
         Mail {
+            id: id(),
             kind,
             to: Email::parse("ada@example.com").unwrap(),
             name: FullName::parse("Ada Lovelace").unwrap(),
@@ -74,7 +79,7 @@ mod tests {
     }
 
     /// The lines that are logged meanwhile, at any level.
-    fn logged(during: impl FnOnce()) -> Vec<Value> {
+    async fn logged(during: impl Future<Output = ()>) -> Vec<Value> {
         let written = Written::default();
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -82,7 +87,9 @@ mod tests {
             .with_max_level(tracing::Level::TRACE)
             .with_writer(move || writer.clone())
             .finish();
-        tracing::subscriber::with_default(subscriber, during);
+        let guard = tracing::subscriber::set_default(subscriber);
+        during.await;
+        drop(guard);
         let bytes = written.0.lock().unwrap();
         let lines = str::from_utf8(&bytes).unwrap().lines();
         lines
@@ -90,13 +97,14 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn a_mail_is_one_line_with_the_link() {
+    #[tokio::test]
+    async fn a_mail_is_one_line_with_the_link() {
         for (kind, page) in [
             (MailKind::VerifyEmail, "verify-email"),
             (MailKind::ResetPassword, "reset-password"),
         ] {
-            let lines = logged(|| mailer("https://tasks.example.com").send(mail(kind)));
+            let mailer = mailer("https://tasks.example.com");
+            let lines = logged(async { mailer.send(&mail(kind)).await.unwrap() }).await;
             let [line] = &lines[..] else {
                 panic!("{lines:?}");
             };

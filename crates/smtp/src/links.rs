@@ -40,11 +40,13 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use tasks_domain::account::{Email, FullName};
+    use tasks_testkit::build::id;
 
     use super::*;
 
     fn link(public_url: &str, token: &str) -> String {
         Links::new(&Url::parse(public_url).unwrap()).of(&Mail {
+            id: id(),
             kind: MailKind::VerifyEmail,
             to: Email::parse("ada@example.com").unwrap(),
             name: FullName::parse("Ada Lovelace").unwrap(),
