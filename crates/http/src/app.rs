@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
-use actix_web::{App, Error, web};
+use actix_web::{App, Error, HttpRequest, web};
 use ipnet::IpNet;
+use tasks_domain::BoxError;
 use tasks_domain::access::VerifiedOnly;
 use tasks_domain::account::AccountService;
 use tasks_domain::category::CategoryService;
@@ -18,8 +19,14 @@ use tasks_domain::rate_limit::{Quota, RateLimiter};
 use tasks_domain::task::TaskService;
 use utoipa_actix_web::AppExt;
 
+use crate::bounds::Bounds;
+use crate::metrics::Instruments;
 use crate::middleware::{cors, limit, observe, route};
+use crate::problem::Problem;
 use crate::{openapi, routes};
+
+/// Tells all metrics of the process in Prometheus's text format.
+pub type RenderMetrics = Arc<dyn Fn() -> Result<String, BoxError> + Send + Sync>;
 
 /// What the API serves with.
 pub struct Services {
@@ -35,6 +42,8 @@ pub struct Services {
     pub stand_in_limiter: Arc<dyn RateLimiter>,
     /// Whether the parts are well.
     pub health: Health,
+    /// What `/metrics` tells; `None` where there is no such page.
+    pub metrics: Option<RenderMetrics>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Ids of requests.
@@ -64,6 +73,8 @@ pub struct Settings {
     pub rate_limits: Option<RateLimits>,
     /// The proxies that are believed when they say whom they speak for.
     pub trusted_proxies: Vec<IpNet>,
+    /// How much of everything a client may take.
+    pub bounds: Bounds,
 }
 
 /// How often somebody may call.
@@ -83,6 +94,8 @@ pub struct Api {
     pub(crate) limiter: Arc<dyn RateLimiter>,
     pub(crate) stand_in_limiter: Arc<dyn RateLimiter>,
     pub(crate) health: Health,
+    pub(crate) metrics: Option<RenderMetrics>,
+    pub(crate) instruments: Instruments,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdGenerator>,
     pub(crate) settings: Settings,
@@ -91,7 +104,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// The API over these services.
+    /// The API over these services. What it counts goes to the meter provider that is installed now.
     pub fn new(services: Services, settings: Settings) -> Self {
         let Services {
             accounts,
@@ -100,6 +113,7 @@ impl Api {
             limiter,
             stand_in_limiter,
             health,
+            metrics,
             clock,
             ids,
         } = services;
@@ -110,12 +124,22 @@ impl Api {
             limiter,
             stand_in_limiter,
             health,
+            instruments: Instruments::new(metrics.is_some()),
+            metrics,
             clock,
             ids,
             settings,
             known_routes: route::KnownRoutes::of(&openapi::document()),
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// The API that a request is for.
+    pub(crate) fn of(request: &HttpRequest) -> Result<web::Data<Self>, Problem> {
+        request
+            .app_data::<web::Data<Self>>()
+            .cloned()
+            .ok_or_else(|| Problem::internal("the application has no API"))
     }
 
     /// From now on the service is not ready: no new work should come here.
@@ -128,9 +152,27 @@ impl Api {
     }
 }
 
-/// The application over an API. The last middleware registered is the first that a request meets.
+/// The application over an API, `/metrics` among its pages.
 pub fn app(
     api: web::Data<Api>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    let has_metrics = api.metrics.is_some();
+    compose(api, has_metrics)
+}
+
+/// The application, whose `/metrics` may be elsewhere. The last middleware registered is the first
+/// that a request meets.
+pub(crate) fn compose(
+    api: web::Data<Api>,
+    has_metrics: bool,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -146,9 +188,28 @@ pub fn app(
         .into_utoipa_app()
         .configure(routes::api)
         .into_app()
-        .configure(routes::pages)
+        .configure(|config| routes::undocumented(config, has_metrics))
         .wrap(from_fn(limit::limit))
         .wrap(from_fn(route::route))
         .wrap(cors)
+        .wrap(from_fn(observe::observe))
+}
+
+/// The application that has `/metrics` and nothing else.
+pub(crate) fn metrics(
+    api: web::Data<Api>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .app_data(api)
+        .configure(routes::metrics)
+        .wrap(from_fn(route::route))
         .wrap(from_fn(observe::observe))
 }

@@ -1,17 +1,35 @@
 //! Where a request comes from.
 
+use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use actix_web::HttpRequest;
+use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
+use actix_web::{FromRequest, HttpRequest};
 use ipnet::IpNet;
 use tasks_domain::account::ClientInfo;
+
+use crate::app::Api;
+use crate::problem::Problem;
 
 /// The header in which most proxies say whom they speak for.
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// Who calls, as far as it can be told.
-pub(crate) fn client(request: &HttpRequest, trusted: &[IpNet]) -> ClientInfo {
+/// Who calls, as far as it can be told without a token. A handler names it to get it.
+#[derive(Debug)]
+pub(crate) struct Client(pub(crate) ClientInfo);
+
+impl FromRequest for Client {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let api = Api::of(request);
+        ready(api.map(|api| Self(client(request, &api.settings.trusted_proxies))))
+    }
+}
+
+fn client(request: &HttpRequest, trusted: &[IpNet]) -> ClientInfo {
     let user_agent = request
         .headers()
         .get(header::USER_AGENT)

@@ -5,8 +5,10 @@
 //! calls one use case of the domain.
 
 mod app;
+mod bounds;
 mod client;
 mod input;
+mod metrics;
 mod middleware;
 mod openapi;
 mod problem;
@@ -15,6 +17,7 @@ mod serve;
 mod signed_in;
 mod time;
 
-pub use app::{Api, Health, RateLimits, Services, Settings, app};
+pub use app::{Api, Health, RateLimits, RenderMetrics, Services, Settings, app};
+pub use bounds::Bounds;
 pub use openapi::openapi_json;
-pub use serve::serve;
+pub use serve::{Listeners, serve};

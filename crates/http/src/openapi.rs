@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 
 use actix_web::App;
-use tasks_domain::account::{Locked, LoginAttempts};
+use tasks_domain::account::{Locked, PasswordError};
 use tasks_domain::clock::Timestamp;
 use tasks_domain::task::Version;
-use tasks_domain::text::Invalid;
 use utoipa::OpenApi;
-use utoipa::openapi::example::{Example, ExampleBuilder};
+use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::{Header, HeaderBuilder};
-use utoipa::openapi::path::Operation;
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::schema::{Object, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     Components, ContentBuilder, PathItem, Ref, RefOr, Response, ResponseBuilder, Responses,
 };
 use utoipa_actix_web::AppExt;
 
+use crate::input::invalid;
 use crate::problem::{Code, FieldError, MEDIA_TYPE, Problem};
 use crate::routes::{self, API_PREFIX};
 
@@ -34,18 +34,18 @@ const EXAMPLE_TIME: Timestamp = match Timestamp::from_unix_micros(1_896_092_100_
 #[openapi(
     info(
         title = "Task API",
-        description = "Accounts, tasks and categories, to be retried, synced and automated against.\n\n\
-            Every refusal is a problem document (RFC 9457) with a stable `code`. Every answer \
-            carries `X-Request-ID`. Times are RFC 3339 in UTC, to the microsecond. Members that \
-            an endpoint does not know are ignored.",
+        description = include_str!("openapi.md"),
         contact(name = "The Task API developers", url = "https://example.com/task-api"),
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     tags(
         (name = "auth", description = "Coming in, staying and leaving"),
         (name = "users", description = "The signed-in user"),
-        (name = "tasks", description = "What a user has to do"),
-        (name = "categories", description = "Names under which a user files tasks"),
+        (name = "tasks", description = "What a user has to do. Under `REQUIRE_VERIFIED_EMAIL=true` \
+            a user without a verified address gets 403 `email_not_verified` from every call."),
+        (name = "categories", description = "Names under which a user files tasks. Under \
+            `REQUIRE_VERIFIED_EMAIL=true` a user without a verified address gets 403 \
+            `email_not_verified` from every call."),
         (name = "health", description = "Whether the service is well"),
     ),
     components(schemas(ProblemSchema, FieldError)),
@@ -71,10 +71,11 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
         ),
     );
     components.headers.extend(headers());
-    components.examples.extend(examples());
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
             complete(path, operation);
+            let fields = invalid_fields(operation, &components.schemas);
+            show_refusals(path, operation, &fields);
         }
     }
     document
@@ -208,10 +209,11 @@ fn add_refusal(responses: &mut Responses, code: Code) {
                 .into()
         });
     let RefOr::T(content) = content else { return };
-    let reference = Ref::new(format!("#/components/examples/{}", code.as_str()));
+    // Its value follows, once it is known of which operation.
+    let example = ExampleBuilder::new().summary(code.title()).build();
     content
         .examples
-        .insert(code.as_str().to_owned(), RefOr::Ref(reference));
+        .insert(code.as_str().to_owned(), example.into());
     if matches!(
         code,
         Code::RateLimited | Code::Unavailable | Code::AccountLocked
@@ -223,41 +225,102 @@ fn add_refusal(responses: &mut Responses, code: Code) {
     }
 }
 
-/// A refusal of every kind. Answers refer to them by code.
-fn examples() -> impl Iterator<Item = (String, RefOr<Example>)> {
-    Code::ALL.iter().map(|code| {
-        let example = ExampleBuilder::new()
-            .summary(code.title())
-            .value(Some(example(*code)))
-            .build();
-        (code.as_str().to_owned(), example.into())
-    })
+/// What is wrong with an empty body, or with parameters that nobody means.
+fn invalid_fields(
+    operation: &Operation,
+    schemas: &BTreeMap<String, RefOr<Schema>>,
+) -> Vec<FieldError> {
+    if let Some(RefOr::T(body)) = &operation.request_body
+        && let Some(RefOr::T(content)) = body.content.values().next()
+        && let Some(RefOr::Ref(reference)) = &content.schema
+        && let Some((_, name)) = reference.ref_location.rsplit_once('/')
+        && let Some(RefOr::T(Schema::Object(body))) = schemas.get(name)
+    {
+        let missing = body.required.iter().map(|name| (name, invalid::missing()));
+        // A body that may be empty has no member that may be `null`.
+        let null = body.properties.keys().map(|name| (name, invalid::null()));
+        let mut wrong: Vec<_> = missing
+            .chain(null)
+            .take(body.required.len().max(1))
+            .map(|(name, invalid)| FieldError::new(name.clone(), invalid))
+            .collect();
+        // As the service names them.
+        wrong.sort_by(|one, other| one.field.cmp(&other.field));
+        return wrong;
+    }
+    let parameters = operation.parameters.iter().flatten();
+    let wrong = parameters.filter_map(|parameter| {
+        let RefOr::T(parameter) = parameter else {
+            return None;
+        };
+        let invalid = if parameter.parameter_in == ParameterIn::Path {
+            invalid::not_a_uuid()
+        } else {
+            invalid::repeated()
+        };
+        Some(FieldError::new(parameter.name.clone(), invalid))
+    });
+    // As many as there are in a path; more would show nothing more.
+    wrong.take(2).collect()
+}
+
+/// A path of a pattern, its ids those of the examples, or all the same.
+fn instance(pattern: &str, id: Option<&'static str>) -> String {
+    let mut collection = "";
+    let parts = pattern.split('/').map(|part| {
+        let named = std::mem::replace(&mut collection, part);
+        if part.starts_with('{') {
+            id.unwrap_or(match named {
+                "tasks" => "0198c7a4-6c2e-7f91-a1b3-7e4d2c9f8a50",
+                "categories" => "0198c7a3-0b1d-7e52-8c6f-5d2e9a4b1f30",
+                _ => "0198c7a4-7d20-7b6a-8e31-6f1c0d9b2a54",
+            })
+        } else {
+            part
+        }
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// Shows every refusal of an operation as it looks there.
+fn show_refusals(path: &str, operation: &mut Operation, fields: &[FieldError]) {
+    let has_body = operation.request_body.is_some();
+    let is_signed_in = operation.security.is_some();
+    for response in operation.responses.responses.values_mut() {
+        let RefOr::T(response) = response else {
+            continue;
+        };
+        let Some(RefOr::T(content)) = response.content.get_mut(MEDIA_TYPE) else {
+            continue;
+        };
+        for code in Code::ALL {
+            let Some(RefOr::T(shown)) = content.examples.get_mut(code.as_str()) else {
+                continue;
+            };
+            let is_bad_path = *code == Code::ValidationFailed && !has_body;
+            let instance = instance(path, is_bad_path.then_some("42"));
+            let problem = refusal(*code, is_signed_in, fields);
+            let document = problem.document("0198c7a2-5f0e-7c3b-9d41-3a5b8e2f7c10", &instance);
+            shown.value = serde_json::to_value(document).ok();
+        }
+    }
 }
 
 /// A refusal as it may look.
-fn example(code: Code) -> serde_json::Value {
-    let problem = if code == Code::ValidationFailed {
-        Problem::validation(vec![
-            FieldError::new(
-                "title",
-                Invalid::new("length", "must be 3 to 200 characters"),
-            ),
-            FieldError::new("due_date", Invalid::new("past", "must be in the future")),
-        ])
+fn refusal(code: Code, is_signed_in: bool, fields: &[FieldError]) -> Problem {
+    if code == Code::ValidationFailed {
+        Problem::validation(fields.to_vec())
+    } else if code == Code::InvalidCredentials && is_signed_in {
+        Problem::reauthentication(PasswordError::Wrong)
     } else if code == Code::AccountLocked {
-        Problem::account_locked(
-            Locked {
-                until: EXAMPLE_TIME,
-            },
-            LoginAttempts::LOCK,
-        )
+        Problem::account_locked(Locked {
+            until: EXAMPLE_TIME,
+        })
     } else if code == Code::VersionConflict {
         Problem::version_conflict(Version::FIRST.next())
     } else {
         Problem::new(code)
-    };
-    let document = problem.document("0198c7a2-5f0e-7c3b-9d41-3a5b8e2f7c10", "/api/v1/tasks");
-    serde_json::to_value(document).unwrap_or_default()
+    }
 }
 
 /// Declares the refusals that are an operation's own, for its `responses(…)`.
@@ -285,6 +348,19 @@ pub(crate) fn refusals_of(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
     responses.responses.into_iter().collect()
 }
 
+/// The schema of a problem's code.
+fn codes() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(
+            "The kind, for programs: stable over versions. A later version may know more; take one \
+             that you do not know by its `status`.",
+        ))
+        .enum_values(Some(Code::ALL.iter().map(|code| code.as_str())))
+        .examples([Code::ValidationFailed.as_str()])
+        .build()
+}
+
 /// A refusal, per RFC 9457.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Problem, example = json!({
@@ -309,8 +385,7 @@ struct ProblemSchema {
     /// What is wrong this time, for people.
     #[schema(example = "1 field is not valid")]
     detail: String,
-    /// The kind, for programs: stable over versions.
-    #[schema(example = "validation_failed")]
+    #[schema(schema_with = codes)]
     code: String,
     /// The path of the request.
     #[schema(example = "/api/v1/tasks")]

@@ -11,7 +11,8 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use tasks_domain::BoxError;
 use tasks_domain::access::{AccessError, EmailNotVerified};
-use tasks_domain::account::{AccessTokenError, HashError, Locked};
+use tasks_domain::account::{AccessTokenError, HashError, Locked, PasswordError};
+use tasks_domain::clock::Timestamp;
 use tasks_domain::store::StoreError;
 use tasks_domain::task::Version;
 use tasks_domain::text::Invalid;
@@ -63,6 +64,7 @@ macro_rules! problem_codes {
 problem_codes! {
     ValidationFailed, BAD_REQUEST, "validation_failed", "Validation failed", "the request is not valid";
     MalformedJson, BAD_REQUEST, "malformed_json", "Malformed JSON", "the body is not a JSON object";
+    InvalidToken, BAD_REQUEST, "invalid_token", "Token not valid", "the token is unknown, used, replaced by a newer one or expired; ask for another mail";
     InvalidCredentials, UNAUTHORIZED, "invalid_credentials", "Invalid credentials", "wrong e-mail address or password";
     TokenMissing, UNAUTHORIZED, "token_missing", "Access token missing", "send an access token in the Authorization header, as Bearer";
     TokenInvalid, UNAUTHORIZED, "token_invalid", "Access token not valid", "the access token is not valid, or its session has ended; log in again";
@@ -98,6 +100,12 @@ impl Code {
         }
     }
 
+    /// The reason under which `auth_failures_total` counts it.
+    fn auth_failure(self) -> Option<&'static str> {
+        let is_counted = self.status() == StatusCode::UNAUTHORIZED || self == Self::AccountLocked;
+        is_counted.then_some(self.as_str())
+    }
+
     /// The document's `type`.
     pub(crate) fn type_uri(self) -> String {
         format!("/problems/{}", self.as_str().replace('_', "-"))
@@ -113,7 +121,7 @@ pub(crate) struct FieldError {
     /// The member of the body, the query parameter or the path parameter.
     #[schema(example = "title")]
     pub(crate) field: Cow<'static, str>,
-    /// The broken rule, stable over versions: `required`, `type`, `length`, `format`, `one_of`, `range`, `past`, …
+    /// The broken rule, stable over versions: `required`, `null`, `type`, `length`, `format`, `one_of`, `range`, `past`, `repeated`, …
     #[schema(example = "length")]
     pub(crate) code: Cow<'static, str>,
     /// What is allowed.
@@ -144,6 +152,7 @@ struct Refused {
     locked_until: Option<Locked>,
     current_version: Option<Version>,
     retry_after: Option<Duration>,
+    auth_failure: Option<&'static str>,
     allow: Option<String>,
     source: Option<Arc<BoxError>>,
 }
@@ -158,6 +167,7 @@ impl Problem {
             locked_until: None,
             current_version: None,
             retry_after: (code == Code::Unavailable).then_some(RETRY_AFTER_UNAVAILABLE),
+            auth_failure: code.auth_failure(),
             allow: None,
             source: None,
         }))
@@ -211,10 +221,27 @@ impl Problem {
     }
 
     /// Too many failed logins.
-    pub(crate) fn account_locked(locked: Locked, remaining: Duration) -> Self {
+    pub(crate) fn account_locked(locked: Locked) -> Self {
         let mut problem = Self::new(Code::AccountLocked);
         problem.0.locked_until = Some(locked);
-        problem.0.retry_after = Some(remaining);
+        problem
+    }
+
+    /// Why a signed-in user may not do what takes their password again: the usual words would ask them
+    /// about their address.
+    pub(crate) fn reauthentication(error: PasswordError) -> Self {
+        let problem = Self::from(error);
+        if problem.code() == Code::InvalidCredentials {
+            problem.with_detail("wrong password")
+        } else {
+            problem
+        }
+    }
+
+    /// A refresh token that was used before: counted apart, and told like any other.
+    pub(crate) fn refresh_token_reused() -> Self {
+        let mut problem = Self::new(Code::RefreshTokenInvalid);
+        problem.0.auth_failure = Some("refresh_token_reused");
         problem
     }
 
@@ -228,6 +255,11 @@ impl Problem {
     /// A bug.
     pub(crate) fn internal(source: impl Into<BoxError>) -> Self {
         Self::new(Code::InternalError).caused_by(source)
+    }
+
+    /// Why a password or token was refused, if one was.
+    pub(crate) fn auth_failure(&self) -> Option<&'static str> {
+        self.0.auth_failure
     }
 
     /// What happened, for the log.
@@ -256,11 +288,17 @@ impl Problem {
         }
     }
 
-    /// The whole answer, for a request of that id and path.
-    pub(crate) fn render(&self, request_id: &str, instance: &str) -> HttpResponse<BoxBody> {
+    /// The whole answer at an instant, for a request of that id and path.
+    pub(crate) fn render(
+        &self,
+        request_id: &str,
+        instance: &str,
+        now: Timestamp,
+    ) -> HttpResponse<BoxBody> {
         let mut response = HttpResponse::build(self.0.code.status());
         response.content_type(MEDIA_TYPE);
-        if let Some(wait) = self.0.retry_after {
+        let rest_of_lock = self.0.locked_until.map(|locked| locked.until.since(now));
+        if let Some(wait) = self.0.retry_after.or(rest_of_lock) {
             // Rounded up, since a caller who comes a moment too early is refused again.
             response.insert_header((header::RETRY_AFTER, whole_seconds(wait).max(1)));
         }
@@ -368,5 +406,16 @@ impl From<HashError> for Problem {
             HashError::Failed(_) => Code::InternalError,
         };
         Self::new(code).caused_by(error)
+    }
+}
+
+impl From<PasswordError> for Problem {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Wrong => Self::new(Code::InvalidCredentials),
+            PasswordError::Locked(locked) => Self::account_locked(locked),
+            PasswordError::Hash(error) => error.into(),
+            PasswordError::Store(error) => error.into(),
+        }
     }
 }

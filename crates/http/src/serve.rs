@@ -7,45 +7,59 @@ use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use actix_web::rt::net::TcpStream;
 use actix_web::{HttpServer, web};
 use socket2::SockRef;
 
-use crate::app::{Api, Services, Settings, app};
+use crate::app::{self, Api, Services, Settings};
 
 /// How long requests in flight have to finish once the service goes away.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may be idle: longer than most clients pool theirs between two requests.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a client may leave what it was sent unread: until then its answers take memory.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(20);
-/// How many connections a worker holds at most. An idle one takes some KiB, one in the middle of a
-/// request with the largest body some 100 KiB.
-const MAX_CONNECTIONS_PER_WORKER: usize = 1_000;
+/// How many connections ask for metrics at most: more than anybody has servers for that.
+const MAX_SCRAPES: usize = 100;
 
-/// Serves until `shutdown` is ready; then is no longer ready for new work, finishes the requests
-/// in flight, 30 s at most, and returns.
+/// Where the service listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For the API and its pages.
+    pub api: TcpListener,
+    /// For `/metrics` alone, which then is not beside the API.
+    pub metrics: Option<TcpListener>,
+}
+
+/// Serves until `shutdown` is ready. From then on it is not ready for new work and tells every
+/// connection to close; after [`shutdown_delay`](crate::Bounds::shutdown_delay) it accepts no more,
+/// finishes the requests in flight, 30 s at most, and returns.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     services: Services,
     settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let api = web::Data::new(Api::new(services, settings));
-    let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let bounds = api.settings.bounds;
+    let scrapes = listeners
+        .metrics
+        .map(|listener| serve_metrics(listener, api.clone()))
+        .transpose()?;
+    let has_metrics = api.metrics.is_some() && scrapes.is_none();
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    // Each holds its share of the connections, which is at least one.
+    let workers = cores.min(bounds.max_connections).max(1);
     let shared = api.clone();
-    let server = HttpServer::new(move || app(shared.clone()))
+    let server = HttpServer::new(move || app::compose(shared.clone(), has_metrics))
         .workers(workers)
-        .max_connections(MAX_CONNECTIONS_PER_WORKER)
-        .client_request_timeout(HEAD_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
+        .max_connections(bounds.max_connections / workers)
+        .client_request_timeout(bounds.header_timeout)
+        .keep_alive(bounds.keep_alive)
         .shutdown_timeout(DRAIN_TIMEOUT.as_secs())
         .on_connect(|connection, _| set_up(connection))
         // Actix would take SIGINT for a command to drop requests.
         .disable_signals()
-        .listen(listener)?
+        .listen(listeners.api)?
         .run();
     let handle = server.handle();
     let mut serving = tokio::spawn(server);
@@ -55,8 +69,31 @@ pub async fn serve(
         ended = &mut serving => return ended.map_err(io::Error::other)?,
     }
     api.drain();
+    tokio::time::sleep(bounds.shutdown_delay).await;
     handle.stop(true).await;
-    serving.await.map_err(io::Error::other)?
+    let outcome = serving.await.map_err(io::Error::other)?;
+    // Last, so that it can be seen how the others end.
+    if let Some(scrapes) = scrapes {
+        scrapes.stop(false).await;
+    }
+    outcome
+}
+
+/// Serves `/metrics` alone, until it is stopped.
+fn serve_metrics(listener: TcpListener, api: web::Data<Api>) -> io::Result<ServerHandle> {
+    let bounds = api.settings.bounds;
+    let server = HttpServer::new(move || app::metrics(api.clone()))
+        .workers(1)
+        .max_connections(MAX_SCRAPES)
+        .client_request_timeout(bounds.header_timeout)
+        .keep_alive(bounds.keep_alive)
+        .on_connect(|connection, _| set_up(connection))
+        .disable_signals()
+        .listen(listener)?
+        .run();
+    let handle = server.handle();
+    tokio::spawn(server);
+    Ok(handle)
 }
 
 /// Sets what only the socket itself can be asked for.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
-use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::LocalBoxFuture;
-use tasks_domain::account::{AuthenticateError, User};
+use tasks_domain::account::{AuthenticateError, SessionRef, User};
 use tasks_domain::id::Id;
 
 use crate::app::Api;
@@ -21,8 +21,8 @@ const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Who calls, as far as the bearer token of a request tells.
 #[derive(Debug)]
 pub(crate) enum Identity {
-    /// A signed-in user.
-    User(User),
+    /// A signed-in user, in a session.
+    User(User, SessionRef),
     /// Nobody: there is no token, or one that is refused.
     Nobody(Problem),
     /// The user of a good token, of whom the store did not say whether they are still signed in.
@@ -41,7 +41,13 @@ impl Identity {
         };
         let look_up = api.accounts.authenticate(&claims);
         match tokio::time::timeout(LOOK_UP_TIMEOUT, look_up).await {
-            Ok(Ok(user)) => Self::User(user),
+            Ok(Ok(user)) => {
+                let session = SessionRef {
+                    user: user.id,
+                    session: claims.session,
+                };
+                Self::User(user, session)
+            }
             Ok(Err(AuthenticateError::SessionEnded)) => {
                 Self::Nobody(Problem::new(Code::TokenInvalid))
             }
@@ -79,7 +85,7 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Problem> {
     }
 }
 
-async fn authenticate(request: &HttpRequest, api: &Api) -> Result<User, Problem> {
+async fn authenticate(request: &HttpRequest, api: &Api) -> Result<(User, SessionRef), Problem> {
     // The limiter may have had to know it before.
     let known = request.extensions_mut().remove::<Identity>();
     let identity = match known {
@@ -87,29 +93,23 @@ async fn authenticate(request: &HttpRequest, api: &Api) -> Result<User, Problem>
         None => Identity::of(request.headers(), api).await,
     };
     match identity {
-        Identity::User(user) => {
+        Identity::User(user, session) => {
             Notes::of(request).set_caller(user.id);
-            Ok(user)
+            Ok((user, session))
         }
         Identity::Nobody(problem) | Identity::Unconfirmed(_, problem) => Err(problem),
     }
-}
-
-fn api_of(request: &HttpRequest) -> Result<web::Data<Api>, Problem> {
-    request
-        .app_data::<web::Data<Api>>()
-        .cloned()
-        .ok_or_else(|| Problem::internal("the application has no API"))
 }
 
 /// The input of somebody who need not be signed in.
 #[derive(Debug)]
 pub(crate) struct Public<I>(pub(crate) I);
 
-/// A signed-in user and their input.
+/// A signed-in user, the session that they call in, and their input.
 #[derive(Debug)]
 pub(crate) struct SignedIn<I = ()> {
     pub(crate) caller: User,
+    pub(crate) session: SessionRef,
     pub(crate) input: I,
 }
 
@@ -127,7 +127,7 @@ impl<I: Input> FromRequest for Public<I> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let api = api_of(&request)?;
+            let api = Api::of(&request)?;
             Ok(Self(I::read(&request, &mut payload, &api).await?))
         })
     }
@@ -140,10 +140,14 @@ impl<I: Input> FromRequest for SignedIn<I> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, mut payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let api = api_of(&request)?;
-            let caller = authenticate(&request, &api).await?;
+            let api = Api::of(&request)?;
+            let (caller, session) = authenticate(&request, &api).await?;
             let input = I::read(&request, &mut payload, &api).await?;
-            Ok(Self { caller, input })
+            Ok(Self {
+                caller,
+                session,
+                input,
+            })
         })
     }
 }
@@ -154,9 +158,9 @@ impl<I: Input + 'static> FromRequest for Member<I> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let signed_in = SignedIn::from_request(request, payload);
-        let api = api_of(request);
+        let api = Api::of(request);
         Box::pin(async move {
-            let SignedIn { caller, input } = signed_in.await?;
+            let SignedIn { caller, input, .. } = signed_in.await?;
             api?.settings.verified_only.admit(&caller)?;
             Ok(Self { caller, input })
         })

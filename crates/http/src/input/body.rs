@@ -14,13 +14,8 @@ use tasks_domain::clock::Timestamp;
 
 use super::{Input, Refusal};
 use crate::app::Api;
+use crate::bounds::Bounds;
 use crate::problem::{Code, FieldError, Problem};
-
-/// The largest body: an order of magnitude above the largest valid one.
-pub(crate) const MAX_BODY: usize = 64 * 1024;
-
-/// How long a body may take to arrive: with it every request is answered within 5 s.
-const MAX_BODY_TIME: Duration = Duration::from_secs(3);
 
 /// The media type of merge patches (RFC 7396), which a `PATCH` takes besides JSON.
 pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -47,7 +42,9 @@ impl<M: BodyModel> Input for Body<M> {
         api: &Api,
     ) -> Result<Self, Refusal> {
         check_media_type(request.headers(), M::MEDIA_TYPES).map_err(Refusal::Problem)?;
-        let bytes = collect(request, payload).await.map_err(Refusal::Problem)?;
+        let bytes = collect(request, payload, &api.settings.bounds)
+            .await
+            .map_err(Refusal::Problem)?;
         let model: M = decode(&bytes).map_err(Refusal::Problem)?;
         model
             .validate_with(&api.clock.now())
@@ -86,20 +83,25 @@ fn check_media_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), Proble
     )
 }
 
-async fn collect(request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, Problem> {
+async fn collect(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    bounds: &Bounds,
+) -> Result<Bytes, Problem> {
+    let max = bounds.max_body_bytes;
     let too_large = || {
         Problem::new(Code::PayloadTooLarge)
-            .with_detail(format!("a body may have at most {MAX_BODY} bytes"))
+            .with_detail(format!("a body may have at most {max} bytes"))
     };
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY as u64) {
+    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > max)) {
         return Err(too_large());
     }
-    bounded(async {
+    bounded(bounds.body_timeout, async {
         let mut body = BytesMut::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|error| {
@@ -107,7 +109,7 @@ async fn collect(request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, 
                     .with_detail("the body did not arrive whole")
                     .caused_by(error.to_string())
             })?;
-            if body.len() + chunk.len() > MAX_BODY {
+            if body.len() + chunk.len() > max {
                 return Err(too_large());
             }
             body.extend_from_slice(&chunk);
@@ -118,9 +120,10 @@ async fn collect(request: &HttpRequest, payload: &mut Payload) -> Result<Bytes, 
 }
 
 async fn bounded(
+    timeout: Duration,
     collecting: impl Future<Output = Result<Bytes, Problem>>,
 ) -> Result<Bytes, Problem> {
-    tokio::time::timeout(MAX_BODY_TIME, collecting)
+    tokio::time::timeout(timeout, collecting)
         .await
         .unwrap_or_else(|_elapsed| {
             Err(Problem::new(Code::MalformedJson).with_detail("the body did not arrive in time"))

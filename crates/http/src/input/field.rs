@@ -11,6 +11,7 @@ use tasks_domain::text::Invalid;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 
+use super::invalid;
 use crate::time;
 
 /// A member of a body.
@@ -172,6 +173,17 @@ string_field!(
     "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     |schema| schema
 );
+/// The token of a link in a mail, as it comes back.
+#[derive(Clone, Debug)]
+pub(crate) struct LinkToken(pub(crate) SecretString);
+
+string_field!(
+    LinkToken,
+    |text: &str| Ok(LinkToken(SecretString::from(text))),
+    "The `token` parameter of the link in the mail.",
+    "Zk3q1v9XyT7mB2sQ0hR5dW8uE4nL6pC-aGjK_iQoVxY",
+    |schema| schema
+);
 string_field!(
     Color,
     Color::parse,
@@ -235,7 +247,7 @@ fn refuse(invalid: &Invalid) -> garde::Error {
 /// The member has to be there.
 pub(crate) fn required<T, C>(field: &Field<T>, _: &C) -> garde::Result {
     match field {
-        Field::Absent | Field::Null => Err(refuse(&Invalid::new("required", "must be given"))),
+        Field::Absent | Field::Null => Err(refuse(&invalid::missing())),
         Field::Invalid(invalid) => Err(refuse(invalid)),
         Field::Value(_) => Ok(()),
     }
@@ -252,7 +264,7 @@ pub(crate) fn nullable<T, C>(field: &Field<T>, _: &C) -> garde::Result {
 /// The member may be absent, but not `null`.
 pub(crate) fn not_null<T, C>(field: &Field<T>, _: &C) -> garde::Result {
     match field {
-        Field::Null => Err(refuse(&Invalid::new("null", "must not be null"))),
+        Field::Null => Err(refuse(&invalid::null())),
         Field::Invalid(invalid) => Err(refuse(invalid)),
         Field::Absent | Field::Value(_) => Ok(()),
     }

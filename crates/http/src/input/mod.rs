@@ -2,6 +2,7 @@
 
 mod body;
 mod field;
+pub(crate) mod invalid;
 mod path;
 mod query;
 
@@ -11,7 +12,7 @@ use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 
 pub(crate) use body::{Body, BodyModel, MERGE_PATCH};
-pub(crate) use field::{Field, in_future, not_null, nullable, required, schema};
+pub(crate) use field::{Field, LinkToken, in_future, not_null, nullable, required, schema};
 pub(crate) use path::{Path, Path2};
 pub(crate) use query::{Query, QueryModel, QueryReader};
 

@@ -5,10 +5,9 @@ use actix_web::dev::Payload;
 use tasks_domain::category::Category;
 use tasks_domain::id::Id;
 use tasks_domain::task::Task;
-use tasks_domain::text::Invalid;
 use uuid::Uuid;
 
-use super::{Input, Refusal};
+use super::{Input, Refusal, invalid};
 use crate::app::Api;
 use crate::problem::FieldError;
 
@@ -61,7 +60,7 @@ fn parameter<T>(request: &HttpRequest, name: &'static str) -> Result<Id<T>, Fiel
         .get(name)
         .and_then(parse_uuid)
         .map(Id::new)
-        .ok_or_else(|| FieldError::new(name, not_a_uuid()))
+        .ok_or_else(|| FieldError::new(name, invalid::not_a_uuid()))
 }
 
 /// A UUID in its usual form; the library's braces, URNs and bare digits are not taken.
@@ -70,8 +69,4 @@ pub(super) fn parse_uuid(raw: &str) -> Option<Uuid> {
     (raw.len() == HYPHENATED)
         .then(|| Uuid::try_parse(raw).ok())
         .flatten()
-}
-
-pub(super) fn not_a_uuid() -> Invalid {
-    Invalid::new("format", "must be a UUID")
 }

@@ -7,8 +7,8 @@ use actix_web::dev::Payload;
 use tasks_domain::id::Id;
 use tasks_domain::text::Invalid;
 
-use super::path::{not_a_uuid, parse_uuid};
-use super::{Input, Refusal};
+use super::path::parse_uuid;
+use super::{Input, Refusal, invalid};
 use crate::app::Api;
 use crate::problem::FieldError;
 
@@ -69,7 +69,7 @@ impl<'a> QueryReader<'a> {
             .map(|(_, value)| value);
         let first = values.next()?;
         let parsed = if values.next().is_some() {
-            Err(Invalid::new("repeated", "must be given once"))
+            Err(invalid::repeated())
         } else {
             parse(first)
         };
@@ -79,7 +79,7 @@ impl<'a> QueryReader<'a> {
     /// A parameter that is an id.
     pub(crate) fn id<T>(&mut self, name: &'static str) -> Option<Id<T>> {
         self.get(name, |raw| {
-            parse_uuid(raw).map(Id::new).ok_or_else(not_a_uuid)
+            parse_uuid(raw).map(Id::new).ok_or_else(invalid::not_a_uuid)
         })
     }
 

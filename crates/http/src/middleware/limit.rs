@@ -38,6 +38,7 @@ pub(crate) async fn limit(
         if let Some(decision) = decide(&api, &route, &bucket).await {
             Notes::of(request.request()).set_limit(bucket.headers(decision));
             if !decision.allowed {
+                api.instruments.count_rate_limit_rejection(bucket.name);
                 let problem = Problem::rate_limited(decision.reset);
                 return Ok(request.error_response(problem).map_into_boxed_body());
             }
@@ -67,7 +68,7 @@ struct Bucket {
 impl Bucket {
     fn of(request: &ServiceRequest, identity: &Identity, api: &Api, limits: RateLimits) -> Self {
         match identity {
-            Identity::User(User { id: user, .. }) | Identity::Unconfirmed(user, _) => Self {
+            Identity::User(User { id: user, .. }, _) | Identity::Unconfirmed(user, _) => Self {
                 name: "user",
                 key: RateLimitKey::User(*user),
                 quota: limits.user,

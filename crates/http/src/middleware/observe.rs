@@ -3,20 +3,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest, web};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
 use tasks_domain::account::User;
 use tasks_domain::id::Id;
 use tracing::{Instrument, Span};
 
-use crate::app::{Api, Settings};
+use crate::app::Api;
 use crate::middleware::cors;
 use crate::problem::{Code, Problem, chain};
 use crate::routes::API_PREFIX;
@@ -26,10 +26,6 @@ pub(crate) const X_REQUEST_ID: &str = "x-request-id";
 
 /// The longest id of a request that is taken over, in characters.
 const MAX_REQUEST_ID: usize = 128;
-
-/// The last resort: a request that was not answered by then is answered 503, so that every one
-/// is answered within 5 s. The parts have shorter time-outs of their own.
-const REQUEST_DEADLINE: Duration = Duration::from_millis(4_500);
 
 /// The longest path that the log keeps whole, in characters.
 const MAX_LOGGED_PATH: usize = 512;
@@ -68,6 +64,7 @@ impl Notes {
 /// What is known of a request outside of it. Dropped without an answer, it logs that the client
 /// has gone.
 struct Observed {
+    api: web::Data<Api>,
     request_id: String,
     method: String,
     path: String,
@@ -89,7 +86,8 @@ impl Drop for Observed {
 }
 
 impl Observed {
-    fn of(request: &ServiceRequest, api: &Api) -> Self {
+    fn of(request: &ServiceRequest, api: &web::Data<Api>) -> Self {
+        api.instruments.request_began();
         let request_id = request
             .headers()
             .get(X_REQUEST_ID)
@@ -98,6 +96,7 @@ impl Observed {
             .map_or_else(|| api.ids.next_uuid().to_string(), str::to_owned);
         let origin = request.headers().get(header::ORIGIN);
         Self {
+            api: api.clone(),
             span: tracing::info_span!("request", %request_id),
             request_id,
             method: request.method().to_string(),
@@ -115,12 +114,20 @@ impl Observed {
     }
 
     /// The headers that every answer carries.
-    fn finish(&self, settings: &Settings, headers: &mut HeaderMap) {
+    fn finish(&self, api: &Api, response: &mut HttpResponse) {
+        if api.is_draining() {
+            // The next request belongs to another instance.
+            response
+                .head_mut()
+                .set_connection_type(ConnectionType::Close);
+        }
+        let headers = response.headers_mut();
         let mut set = |name: &'static str, value: &'static str| {
-            headers.insert(
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            );
+            let name = HeaderName::from_static(name);
+            // A page may have said something stricter.
+            if !headers.contains_key(&name) {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
         };
         if [&self.route, &self.path]
             .iter()
@@ -128,7 +135,7 @@ impl Observed {
         {
             set("cache-control", "no-store");
         }
-        if settings.production {
+        if api.settings.production {
             set(
                 "strict-transport-security",
                 "max-age=63072000; includeSubDomains",
@@ -156,7 +163,8 @@ impl Observed {
                 tracing::error!(error = %chain(source), "request failed");
             }
         }
-        let micros = u32::try_from(self.started.elapsed().as_micros()).unwrap_or(u32::MAX);
+        let took = self.started.elapsed();
+        let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         let duration_ms = f64::from(micros) / 1_000.0;
         let Self {
             method,
@@ -164,6 +172,9 @@ impl Observed {
             route,
             ..
         } = self;
+        self.api
+            .instruments
+            .request_ended(method, route, status, took);
         let path: String = path.chars().take(MAX_LOGGED_PATH).collect();
         match self.notes.caller.get() {
             Some(user_id) => tracing::info!(
@@ -198,7 +209,9 @@ pub(crate) async fn observe(
             .map(ServiceResponse::map_into_boxed_body)
     };
     let answer = actix_web::rt::spawn(work.instrument(observed.span.clone()));
-    let problem = match tokio::time::timeout(REQUEST_DEADLINE, answer).await {
+    // The last resort: the parts have shorter time-outs of their own.
+    let deadline = api.settings.bounds.deadline();
+    let problem = match tokio::time::timeout(deadline, answer).await {
         Ok(Ok(Ok(response))) => return Ok(complete(&mut observed, &api, response)),
         Ok(Ok(Err(error))) => problem_of(&error),
         Ok(Err(panic)) => Problem::internal(panic.to_string()),
@@ -218,7 +231,11 @@ fn complete(
         None => response,
         Some(problem) => {
             let (request, refused) = response.into_parts();
-            let mut rendered = problem.render(&observed.request_id, &observed.path);
+            if let Some(reason) = problem.auth_failure() {
+                api.instruments.count_auth_failure(reason);
+            }
+            let now = api.clock.now();
+            let mut rendered = problem.render(&observed.request_id, &observed.path, now);
             // What the layers below have said of it: CORS.
             for (name, value) in refused.headers() {
                 if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
@@ -228,15 +245,16 @@ fn complete(
             ServiceResponse::new(request, rendered)
         }
     };
-    observed.finish(&api.settings, response.headers_mut());
+    observed.finish(api, response.response_mut());
     observed.log(response.status().as_u16(), problem.as_ref());
     response
 }
 
 /// The answer to a request that is lost: it panicked or took too long.
 fn abandon(observed: &mut Observed, api: &Api, problem: &Problem) -> Error {
-    let mut response = problem.render(&observed.request_id, &observed.path);
-    observed.finish(&api.settings, response.headers_mut());
+    let now = api.clock.now();
+    let mut response = problem.render(&observed.request_id, &observed.path, now);
+    observed.finish(api, &mut response);
     if let Some(origin) = &observed.allowed_origin {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());

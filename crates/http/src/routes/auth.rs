@@ -1,20 +1,20 @@
 //! `/api/v1/auth`: coming in, staying and leaving.
 
-use actix_web::{HttpRequest, HttpResponse, post, web};
+use actix_web::{HttpResponse, post, web};
 use garde::Validate;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tasks_domain::account::{
-    Email, FullName, LogIn, LogInError, LogOutError, Password, PasswordAttempt, Refresh,
-    RefreshError, Register, RegisterError, TokenGrant,
+    Email, FullName, LogIn, LogInError, Password, PasswordAttempt, Refresh, RefreshError, Register,
+    RegisterError, TokenGrant,
 };
-use tasks_domain::clock::{Clock, Timestamp};
+use tasks_domain::clock::Timestamp;
 use utoipa::ToSchema;
 
 use super::users::UserRead;
 use super::{Answer, no_content, ok};
 use crate::app::Api;
-use crate::client::client;
+use crate::client::Client;
 use crate::input::{Body, BodyModel, Field, required, schema};
 use crate::openapi::refusals;
 use crate::problem::{Code, Problem};
@@ -162,33 +162,22 @@ impl From<RegisterError> for Problem {
     }
 }
 
-/// The refusal of a login; a lock is told with the time that is left of it.
-fn login_problem(error: LogInError, clock: &dyn Clock) -> Problem {
-    match error {
-        LogInError::InvalidCredentials => Problem::new(Code::InvalidCredentials),
-        LogInError::Locked(locked) => {
-            Problem::account_locked(locked, locked.until.since(clock.now()))
+impl From<LogInError> for Problem {
+    fn from(error: LogInError) -> Self {
+        match error {
+            LogInError::Password(error) => error.into(),
+            LogInError::Token(error) => Self::internal(error),
         }
-        LogInError::Hash(error) => error.into(),
-        LogInError::Store(error) => error.into(),
-        LogInError::Token(error) => Problem::internal(error),
     }
 }
 
 impl From<RefreshError> for Problem {
     fn from(error: RefreshError) -> Self {
         match error {
-            RefreshError::Invalid | RefreshError::Used => Self::new(Code::RefreshTokenInvalid),
+            RefreshError::Invalid => Self::new(Code::RefreshTokenInvalid),
+            RefreshError::Used => Self::refresh_token_reused(),
             RefreshError::Store(error) => error.into(),
             RefreshError::Token(error) => Self::internal(error),
-        }
-    }
-}
-
-impl From<LogOutError> for Problem {
-    fn from(error: LogOutError) -> Self {
-        match error {
-            LogOutError::Store(error) => error.into(),
         }
     }
 }
@@ -199,7 +188,7 @@ refusals!(RefreshRefusals: RefreshTokenInvalid);
 
 /// Register
 ///
-/// Makes an account, signs its user in, and sends a mail that asks to verify the address.
+/// Makes an account, opens a session of its user, and sends a mail that asks to verify the address.
 #[utoipa::path(
     operation_id = "register", tag = "auth", request_body = RegisterBody,
     responses(
@@ -210,10 +199,9 @@ refusals!(RefreshRefusals: RefreshTokenInvalid);
 #[post("/api/v1/auth/register")]
 pub(super) async fn register(
     api: web::Data<Api>,
-    request: HttpRequest,
+    Client(client): Client,
     Public(Body((email, password, full_name))): Public<Body<RegisterBody>>,
 ) -> Answer {
-    let client = client(&request, &api.settings.trusted_proxies);
     let command = Register {
         email,
         password,
@@ -226,7 +214,9 @@ pub(super) async fn register(
 
 /// Log in
 ///
-/// Opens a session. The fifth failure in a row locks the account for 15 minutes.
+/// Opens a session. A wrong address and a wrong password are the same 401 `invalid_credentials`. The
+/// fifth failure in a row locks the account for 15 minutes, and is itself answered with 403
+/// `account_locked`; under the lock the right password is refused so, too.
 #[utoipa::path(
     operation_id = "login", tag = "auth", request_body = LoginBody,
     responses(
@@ -237,26 +227,23 @@ pub(super) async fn register(
 #[post("/api/v1/auth/login")]
 pub(super) async fn log_in(
     api: web::Data<Api>,
-    request: HttpRequest,
+    Client(client): Client,
     Public(Body((email, password))): Public<Body<LoginBody>>,
 ) -> Answer {
-    let client = client(&request, &api.settings.trusted_proxies);
-    let grant = api
-        .accounts
-        .log_in(LogIn {
-            email,
-            password,
-            client,
-        })
-        .await;
-    let grant = grant.map_err(|error| login_problem(error, &*api.clock))?;
+    let command = LogIn {
+        email,
+        password,
+        client,
+    };
+    let grant = api.accounts.log_in(command).await?;
     Ok(ok(&TokenResponse::from(grant)))
 }
 
 /// Refresh
 ///
-/// Exchanges a refresh token, which is good once, for a new pair. A used token that comes again
-/// more than 10 s after its use is taken for stolen and ends the session.
+/// Exchanges a refresh token, which is good once, for a new pair. Any other gets 401
+/// `refresh_token_invalid`. A used token that comes again within 10 s is taken for a retry or a
+/// second tab, and the session goes on; later it is taken for stolen and ends the session.
 #[utoipa::path(
     operation_id = "refresh", tag = "auth", request_body = RefreshTokenBody,
     responses(
@@ -267,17 +254,14 @@ pub(super) async fn log_in(
 #[post("/api/v1/auth/refresh")]
 pub(super) async fn refresh(
     api: web::Data<Api>,
-    request: HttpRequest,
+    Client(client): Client,
     Public(Body(refresh_token)): Public<Body<RefreshTokenBody>>,
 ) -> Answer {
-    let client = client(&request, &api.settings.trusted_proxies);
-    let grant = api
-        .accounts
-        .refresh(Refresh {
-            refresh_token,
-            client,
-        })
-        .await?;
+    let command = Refresh {
+        refresh_token,
+        client,
+    };
+    let grant = api.accounts.refresh(command).await?;
     Ok(ok(&TokenResponse::from(grant)))
 }
 
@@ -292,8 +276,9 @@ pub(super) async fn refresh(
 #[post("/api/v1/auth/logout")]
 pub(super) async fn log_out(
     api: web::Data<Api>,
+    Client(client): Client,
     Public(Body(refresh_token)): Public<Body<RefreshTokenBody>>,
 ) -> Answer {
-    api.accounts.log_out(&refresh_token).await?;
+    api.accounts.log_out(&refresh_token, client.address).await?;
     Ok(no_content())
 }

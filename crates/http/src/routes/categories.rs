@@ -125,6 +125,7 @@ impl From<CreateCategoryError> for Problem {
     fn from(error: CreateCategoryError) -> Self {
         match error {
             CreateCategoryError::NameTaken => Self::new(Code::CategoryNameTaken),
+            CreateCategoryError::OwnerGone => Self::new(Code::TokenInvalid),
             CreateCategoryError::Store(error) => error.into(),
         }
     }

@@ -1,20 +1,26 @@
 //! The endpoints, one module to a resource: DTOs, then handlers of a few lines each.
 
+mod account_pages;
 mod auth;
 mod categories;
+mod docs;
 mod health;
-mod pages;
+mod metrics;
+mod passwords;
+mod sessions;
 mod tasks;
 mod users;
+mod verification;
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
+use actix_web::web;
 use serde::Serialize;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::problem::Problem;
 
-pub(crate) use pages::pages;
+pub(crate) use metrics::page as metrics;
 
 /// Everything below is limited, never cached, and answered with JSON.
 pub(crate) const API_PREFIX: &str = "/api/";
@@ -32,8 +38,17 @@ pub(crate) fn api(config: &mut ServiceConfig<'_>) {
         .service(auth::log_in)
         .service(auth::refresh)
         .service(auth::log_out)
+        .service(verification::verify_email)
+        .service(verification::resend_verification)
+        .service(passwords::forgot_password)
+        .service(passwords::reset_password)
         .service(users::get_me)
         .service(users::update_me)
+        .service(users::delete_me)
+        .service(passwords::change_password)
+        .service(sessions::list)
+        .service(sessions::end)
+        .service(sessions::end_all)
         .service(tasks::create)
         .service(tasks::list)
         .service(tasks::get)
@@ -51,6 +66,16 @@ pub(crate) fn api(config: &mut ServiceConfig<'_>) {
         .service(health::ready);
 }
 
+/// Registers what the OpenAPI document does not name: pages for people, and metrics where they are
+/// told.
+pub(crate) fn undocumented(config: &mut web::ServiceConfig, has_metrics: bool) {
+    docs::pages(config);
+    account_pages::pages(config);
+    if has_metrics {
+        metrics::page(config);
+    }
+}
+
 /// 200 with a body.
 fn ok(body: &impl Serialize) -> HttpResponse {
     HttpResponse::Ok().json(body)
@@ -61,6 +86,11 @@ fn created(location: String, body: &impl Serialize) -> HttpResponse {
     HttpResponse::Created()
         .insert_header((header::LOCATION, location))
         .json(body)
+}
+
+/// 202, which tells nothing but that the request was taken.
+fn accepted() -> HttpResponse {
+    HttpResponse::Accepted().finish()
 }
 
 /// 204.

@@ -23,6 +23,7 @@ impl From<CreateTaskError> for Problem {
     fn from(error: CreateTaskError) -> Self {
         match error {
             CreateTaskError::DueDate(invalid) => Self::invalid_field("due_date", invalid),
+            CreateTaskError::OwnerGone => Self::new(Code::TokenInvalid),
             CreateTaskError::Store(error) => error.into(),
         }
     }

@@ -1,16 +1,18 @@
 //! `/api/v1/users/me`: the signed-in user.
 
-use actix_web::{get, patch, web};
+use actix_web::{delete, get, patch, web};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
-use tasks_domain::account::{FullName, UpdateProfileError, User};
+use tasks_domain::account::{DeleteAccount, FullName, PasswordAttempt, UpdateProfileError, User};
 use tasks_domain::clock::Timestamp;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Answer, ok};
+use super::{Answer, no_content, ok};
 use crate::app::Api;
-use crate::input::{Body, BodyModel, Field, not_null, schema};
+use crate::client::Client;
+use crate::input::{Body, BodyModel, Field, not_null, required, schema};
+use crate::openapi::refusals;
 use crate::problem::{Code, Problem};
 use crate::signed_in::SignedIn;
 use crate::time::Time;
@@ -74,6 +76,26 @@ impl BodyModel for UserUpdate {
     }
 }
 
+/// The password again, before what cannot be undone.
+#[derive(Default, Deserialize, Validate, ToSchema)]
+#[garde(context(Timestamp))]
+#[serde(default)]
+#[schema(example = json!({ "password": "Correct-Horse-7!" }))]
+pub(super) struct DeleteMeBody {
+    /// The account's password.
+    #[garde(custom(required))]
+    #[schema(schema_with = schema::plain::<PasswordAttempt>, required = true)]
+    password: Field<PasswordAttempt>,
+}
+
+impl BodyModel for DeleteMeBody {
+    type Command = PasswordAttempt;
+
+    fn into_command(self) -> Option<Self::Command> {
+        self.password.value()
+    }
+}
+
 impl From<UpdateProfileError> for Problem {
     fn from(error: UpdateProfileError) -> Self {
         match error {
@@ -82,6 +104,8 @@ impl From<UpdateProfileError> for Problem {
         }
     }
 }
+
+refusals!(DeleteMeRefusals: InvalidCredentials, AccountLocked);
 
 /// Read the signed-in user
 ///
@@ -109,8 +133,41 @@ pub(super) async fn update_me(
     SignedIn {
         caller,
         input: Body(full_name),
+        ..
     }: SignedIn<Body<UserUpdate>>,
 ) -> Answer {
     let user = api.accounts.update_profile(&caller, full_name).await?;
     Ok(ok(&UserRead::from(&user)))
+}
+
+/// Delete the account
+///
+/// Erases the signed-in user with everything that they own: sessions, tasks, categories. The address is
+/// free again. This cannot be undone, so the password has to be given again. A wrong one is 401
+/// `invalid_credentials`, and counts like a failed login: the fifth failure in a row locks the account
+/// for 15 minutes, and is itself answered with 403 `account_locked`; under the lock the right password
+/// is refused so, too. Do not take this 401 for a sign to refresh: switch on `code`.
+#[utoipa::path(
+    operation_id = "delete_me", tag = "users", security(("bearer" = [])),
+    request_body = DeleteMeBody,
+    responses((status = 204, description = "The account is gone"), DeleteMeRefusals),
+)]
+#[delete("/api/v1/users/me")]
+pub(super) async fn delete_me(
+    api: web::Data<Api>,
+    Client(client): Client,
+    SignedIn {
+        caller,
+        session,
+        input: Body(password),
+    }: SignedIn<Body<DeleteMeBody>>,
+) -> Answer {
+    let command = DeleteAccount {
+        session,
+        password,
+        address: client.address,
+    };
+    let deleted = api.accounts.delete_account(&caller, command).await;
+    deleted.map_err(Problem::reauthentication)?;
+    Ok(no_content())
 }

@@ -9,10 +9,11 @@ use tasks_domain::access::VerifiedOnly;
 use tasks_domain::mail::MailKind;
 use tasks_testkit::fakes::FakeSignedInCache;
 
-use crate::support::{ACCESS_TOKEN_TTL, Answer, PASSWORD, REFRESH_TOKEN_TTL, Scene, User, World};
+use crate::support::{
+    ACCESS_TOKEN_TTL, Answer, PASSWORD, REFRESH_TOKEN_TTL, Scene, User, WRONG, World,
+};
 
 const ADA: &str = "ada@example.com";
-const WRONG: &str = "Wrong-Horse-7!";
 
 async fn register(world: &World, email: &str, password: &str, full_name: &str) -> Answer {
     let body = json!({ "email": email, "password": password, "full_name": full_name });
@@ -61,7 +62,8 @@ async fn registering_makes_an_account_signs_in_and_sends_a_mail() {
     let me = ada.get("/api/v1/users/me").await.expect(200);
     assert_eq!(me, grant["user"]);
     world.refresh(&ada.refresh_token).await.expect(200);
-    let mails = world.mailer.sent();
+    assert_eq!(world.outbox_signal.count(), 1);
+    let mails = world.deliver().await;
     assert_eq!(mails.len(), 1);
     assert_eq!(mails[0].kind, MailKind::VerifyEmail);
     assert_eq!(mails[0].to.as_str(), ADA);
@@ -79,7 +81,7 @@ async fn an_address_is_taken_once_without_regard_to_case_and_white_space() {
         let answer = register(&world, again, PASSWORD, "Ada").await;
         answer.assert_problem(409, "email_taken");
     }
-    assert_eq!(world.mailer.sent().len(), 1);
+    assert_eq!(world.store.store.waiting().len(), 1);
     world
         .log_in(" ADA@example.com ", PASSWORD)
         .await
@@ -240,7 +242,7 @@ async fn of_concurrent_registrations_of_one_address_one_succeeds() {
     let made = answers.iter().filter(|answer| answer.status == 201).count();
     let refused = answers.iter().filter(|answer| answer.status == 409).count();
     assert_eq!((made, refused), (1, 9));
-    assert_eq!(world.mailer.sent().len(), 1);
+    assert_eq!(world.store.store.waiting().len(), 1);
 }
 
 #[actix_web::test]
@@ -719,22 +721,18 @@ async fn a_user_changes_the_name() {
 
 #[actix_web::test]
 async fn only_verified_users_work_with_tasks_and_categories_where_that_is_required() {
-    let world = World::with(|setup| setup.settings.verified_only = VerifiedOnly(true)).await;
-    let scene = Scene::of(world).await;
-    let eve = scene.world.register("eve@example.com").await;
+    let verified_only = || World::with(|setup| setup.settings.verified_only = VerifiedOnly(true));
+    let scene = Scene::of(verified_only().await).await;
     for operation in scene.operations().into_iter().filter(|it| it.needs_token) {
+        // Each in a world of its own: what one changes does not meet the next.
+        let scene = Scene::of(verified_only().await).await;
+        let operation = scene.operation(operation.id);
+        let eve = scene.world.register("eve@example.com").await;
         let answer = operation.by(&eve).await;
-        if operation.is_for_members() {
-            answer.assert_problem(403, "email_not_verified");
-        } else {
-            assert_eq!(answer.status, 200, "{}", operation.id);
-        }
-        assert_ne!(
-            operation.by(&scene.ada).await.status,
-            403,
-            "{}",
-            operation.id
-        );
+        let is_refused = answer.json["code"] == "email_not_verified";
+        assert_eq!(is_refused, operation.is_for_members(), "{}", operation.id);
+        let answer = operation.by(&scene.ada).await;
+        assert!(answer.status < 300, "{}", operation.id);
     }
 }
 

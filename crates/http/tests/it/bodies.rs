@@ -183,6 +183,45 @@ async fn a_body_that_does_not_come_is_answered_within_5_s() {
 }
 
 #[actix_web::test]
+async fn a_body_that_dribbles_in_is_not_awaited_for_longer() {
+    let timeout = Duration::from_secs(2);
+    let world = World::with(|setup| setup.settings.bounds.body_timeout = timeout).await;
+    let ada = world.register("ada@example.com").await;
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    // Never silent for long.
+    let dribble = stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Some((Ok(Bytes::from_static(b" ")), ()))
+    });
+    let payload = Payload::Stream {
+        payload: dribble.boxed_local(),
+    };
+    let answer = ada.call(Method::POST, "/api/v1/tasks").stream(payload);
+    answer.await.assert_problem(400, "malformed_json");
+    assert_eq!(begun.elapsed().as_secs(), timeout.as_secs());
+}
+
+#[actix_web::test]
+async fn how_large_a_body_may_be_is_a_setting() {
+    let world = World::with(|setup| setup.settings.bounds.max_body_bytes = 2_000).await;
+    let ada = world.register("ada@example.com").await;
+    let create = |size| {
+        ada.call(Method::POST, "/api/v1/tasks")
+            .raw(task_of_size(size))
+    };
+    create(2_000).await.expect(201);
+    for call in [
+        create(2_001),
+        create(2_001).header("content-length", "2001"),
+    ] {
+        let answer = call.await;
+        answer.assert_problem(413, "payload_too_large");
+        assert_eq!(answer.json["detail"], "a body may have at most 2000 bytes");
+    }
+}
+
+#[actix_web::test]
 async fn a_body_must_be_one_json_object() {
     let scene = Scene::new().await;
     let deep = "[".repeat(30_000);
@@ -321,6 +360,11 @@ fn known_members(operation: &str) -> &'static [&'static str] {
         "register" => &["email", "password", "full_name"],
         "login" => &["email", "password"],
         "refresh" | "logout" => &["refresh_token"],
+        "verify_email" => &["token"],
+        "resend_verification" | "forgot_password" => &["email"],
+        "reset_password" => &["token", "new_password"],
+        "change_password" => &["current_password", "new_password"],
+        "delete_me" => &["password"],
         "update_me" => &["full_name"],
         "create_task" => &["title", "description", "due_date", "priority"],
         "update_task" => &[
@@ -341,13 +385,11 @@ async fn every_required_member_is_named_if_it_is_absent_or_null() {
     let scene = Scene::new().await;
     for operation in with_body(&scene) {
         let required: &[&str] = match operation.id {
-            "register" => &["email", "password", "full_name"],
-            "login" => &["email", "password"],
-            "refresh" | "logout" => &["refresh_token"],
+            "update_me" | "update_category" => continue,
             "create_task" => &["title"],
             "update_task" => &["version"],
             "create_category" => &["name"],
-            _ => continue,
+            all => known_members(all),
         };
         let expected: Vec<_> = required.iter().map(|name| (*name, "required")).collect();
         let absent = operation.by(&scene.ada).raw("{}").await;
@@ -409,6 +451,10 @@ async fn nul_is_refused_in_every_text() {
         ("register", "password", "nul"),
         ("register", "full_name", "nul"),
         ("login", "email", "nul"),
+        ("resend_verification", "email", "nul"),
+        ("forgot_password", "email", "nul"),
+        ("reset_password", "new_password", "nul"),
+        ("change_password", "new_password", "nul"),
         ("update_me", "full_name", "nul"),
         ("create_task", "title", "nul"),
         ("create_task", "description", "nul"),

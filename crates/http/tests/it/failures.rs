@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tasks_domain::mail::MailKind;
 use tasks_testkit::fakes::FakeSignedInCache;
 
-use crate::support::{Fault, FaultyStore, Operation, PASSWORD, Scene, World};
+use crate::support::{Fault, FaultyStore, NEW_PASSWORD, Operation, PASSWORD, Scene, World};
 
 /// Where every request asks the store who calls.
 async fn scene() -> Scene {
@@ -106,6 +107,22 @@ async fn a_store_that_never_answers_is_503_within_5_s() {
 }
 
 #[actix_web::test]
+async fn how_long_a_request_may_take_is_a_setting() {
+    let world = World::with(|setup| {
+        setup.cache = FakeSignedInCache::forgetful();
+        setup.settings.bounds.request_timeout = Duration::from_secs(2);
+    })
+    .await;
+    let ada = world.register("ada@example.com").await;
+    world.store.fail(Fault::Hang);
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    let answer = ada.get("/api/v1/tasks").await;
+    answer.assert_problem(503, "unavailable");
+    assert_eq!(begun.elapsed().as_secs(), 1);
+}
+
+#[actix_web::test]
 async fn a_limiter_that_panics_is_500_and_one_that_hangs_503() {
     let limiter = FaultyStore::default();
     let shared = Arc::new(limiter.clone());
@@ -128,11 +145,18 @@ async fn a_limiter_that_panics_is_500_and_one_that_hangs_503() {
 async fn too_many_passwords_at_once_are_503() {
     let world = World::new().await;
     let ada = world.register("ada@example.com").await;
+    world.forgot_password("ada@example.com").await.expect(202);
+    let token = world
+        .token_mailed(MailKind::ResetPassword, "ada@example.com")
+        .await;
     world.hasher.overload(true);
     for call in [
         world.log_in("ada@example.com", PASSWORD),
         world.log_in("nobody@example.com", PASSWORD),
         world.log_in("ada@example.com", "wrong"),
+        ada.change_password(PASSWORD, NEW_PASSWORD),
+        ada.delete_account(PASSWORD),
+        world.reset_password(&token, NEW_PASSWORD),
         world.post(
             "/api/v1/auth/register",
             &serde_json::json!({ "email": "bob@example.com", "password": PASSWORD, "full_name": "Bob" }),
@@ -142,6 +166,9 @@ async fn too_many_passwords_at_once_are_503() {
         answer.assert_problem(503, "unavailable");
         assert_eq!(answer.header("retry-after"), Some("1"));
     }
+    // Nothing is hashed for a token that somebody made up.
+    let made_up = world.reset_password("x", NEW_PASSWORD).await;
+    made_up.assert_problem(400, "invalid_token");
     // Everything else goes on.
     ada.get("/api/v1/tasks").await.expect(200);
     world.refresh(&ada.refresh_token).await.expect(200);
@@ -154,4 +181,5 @@ async fn too_many_passwords_at_once_are_503() {
     }
     world.hasher.overload(false);
     world.log_in("ada@example.com", PASSWORD).await.expect(200);
+    world.reset_password(&token, NEW_PASSWORD).await.expect(204);
 }

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 
-use crate::support::{DRIVER_MESSAGE, Fault, PASSWORD, Scene, World};
+use crate::support::{
+    DRIVER_MESSAGE, Fault, MAIL_TOKEN, NEW_PASSWORD, PASSWORD, Scene, WRONG, World,
+};
 
 /// Another subscriber, which nobody uses. As long as there is only one in the process, a thread
 /// without it can make tracing believe that nobody wants a line.
@@ -182,7 +184,7 @@ async fn no_line_holds_a_secret() {
     let log = Log::new();
     let world = World::new().await;
     let ada = world.register("ada@example.com").await;
-    world.log_in("ada@example.com", "Wrong-Horse-7!").await;
+    world.log_in("ada@example.com", WRONG).await;
     world.log_in("ada@example.com", PASSWORD).await.expect(200);
     ada.get("/api/v1/users/me").await.expect(200);
     ada.get(&format!("/api/v1/tasks?access_token={}", ada.access_token))
@@ -201,12 +203,30 @@ async fn no_line_holds_a_secret() {
         world.log_out(&ada.refresh_token).await;
         let body = json!({ "email": "b@example.com", "password": PASSWORD, "full_name": "Bob" });
         world.post("/api/v1/auth/register", &body).await;
+        world.resend_verification("ada@example.com").await;
+        world.forgot_password("ada@example.com").await;
+        let made_up = format!("{MAIL_TOKEN}x");
+        world.verify_email(&made_up).await;
+        world.reset_password(&made_up, NEW_PASSWORD).await;
+        ada.change_password(WRONG, NEW_PASSWORD).await;
+        ada.delete_account(WRONG).await;
+    }
+    world.store.fail(None);
+    let scene = Scene::new().await;
+    for operation in scene.operations() {
+        operation.by(&scene.ada).await;
+    }
+    for page in ["/verify-email", "/reset-password"] {
+        let uri = format!("{page}?token={MAIL_TOKEN}x");
+        assert_eq!(scene.world.get(&uri).await.status, 200);
     }
     let text = log.text();
     assert!(text.contains("request completed"));
     for secret in [
         PASSWORD,
-        "Wrong-Horse-7!",
+        NEW_PASSWORD,
+        WRONG,
+        MAIL_TOKEN,
         "Forged-Token",
         "hash:",
         &ada.access_token,

@@ -5,21 +5,28 @@
 
 #![cfg(test)]
 
+mod account_pages;
 mod accounts;
 mod bodies;
 mod categories;
 mod cors;
+mod docs;
 mod failures;
 mod health;
+mod leaving;
 mod limits;
 mod logs;
 mod matrix;
+mod metrics;
 mod openapi;
 mod order;
-mod pages;
+mod passwords;
 mod problems;
 mod requests;
+mod security_events;
 mod serving;
+mod sessions;
 mod support;
 mod task_list;
 mod tasks;
+mod verification;

@@ -4,14 +4,14 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-use tasks_domain::account::{Email, FullName, Password};
+use serde_json::{Value, json};
+use tasks_domain::account::{ClientInfo, Email, FullName, Password};
 use tasks_domain::category::{CategoryName, Color};
 use tasks_domain::page::PageRequest;
 use tasks_domain::task::{Priority, SortBy, SortOrder, TaskDescription, TaskStatus, TaskTitle};
 
-use crate::support::document::{DOCUMENT, conforms, operations, resolve};
-use crate::support::{CODES, World};
+use crate::support::document::{DOCUMENT, conforms, matches, operations, resolve};
+use crate::support::{CODES, Scene, World};
 
 fn schemas() -> impl Iterator<Item = (&'static str, &'static Value)> {
     let schemas = DOCUMENT["components"]["schemas"].as_object().unwrap();
@@ -264,6 +264,137 @@ fn every_refusal_has_examples_that_match() {
 }
 
 #[test]
+fn the_codes_of_problems_are_listed() {
+    let listed = property("Problem", "code")["enum"].as_array().unwrap();
+    let listed: BTreeSet<_> = listed.iter().filter_map(Value::as_str).collect();
+    assert_eq!(listed, CODES.map(|(_, code)| code).into());
+}
+
+/// Every example of a refusal, with the path and the operation that it is of.
+fn refusals() -> impl Iterator<Item = (&'static str, &'static Value, &'static Value)> {
+    operations().flat_map(|(path, _, operation)| {
+        let responses = operation["responses"].as_object().unwrap().values();
+        responses.flat_map(move |response| {
+            let content = &resolve(response)["content"]["application/problem+json"];
+            let examples = examples(content).into_iter();
+            examples.map(move |example| (path, operation, example))
+        })
+    })
+}
+
+#[test]
+fn every_example_of_a_refusal_is_of_its_own_operation() {
+    for (path, operation, example) in refusals() {
+        let id = operation["operationId"].as_str().unwrap();
+        let instance = example["instance"].as_str().unwrap();
+        assert!(matches(path, instance), "{id}: {instance}");
+        assert!(!instance.contains('{'), "{id}: {instance}");
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let mut names: BTreeSet<_> = parameters.filter_map(|it| it["name"].as_str()).collect();
+        let contents = operation["requestBody"]["content"].as_object();
+        for content in contents.into_iter().flat_map(|it| it.values()) {
+            let body = resolve(&content["schema"])["properties"].as_object();
+            names.extend(body.unwrap().keys().map(String::as_str));
+        }
+        let errors = example["errors"].as_array().into_iter().flatten();
+        let fields: Vec<_> = errors.filter_map(|it| it["field"].as_str()).collect();
+        assert_eq!(fields.is_empty(), example["code"] != "validation_failed");
+        for field in fields {
+            assert!(names.contains(field), "{id}: {field} is none of {names:?}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn what_is_not_valid_is_answered_as_in_the_example() {
+    let scene = Scene::new().await;
+    let mut seen = 0;
+    for (_, operation, example) in refusals() {
+        if example["code"] != "validation_failed" {
+            continue;
+        }
+        // The errors tell what was sent, and the path what else was.
+        let mut operation = scene.operation(operation["operationId"].as_str().unwrap());
+        example["instance"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut operation.path);
+        operation.body = operation.body.map(|_| json!({}));
+        let mut query = Vec::new();
+        for error in example["errors"].as_array().unwrap() {
+            let field = error["field"].as_str().unwrap();
+            match error["code"].as_str().unwrap() {
+                "required" | "format" => {}
+                "null" => operation.body = Some(json!({ field: null })),
+                "repeated" => query.extend([format!("{field}=1"), format!("{field}=1")]),
+                other => panic!("say here what is {other}"),
+            }
+        }
+        operation.path = format!("{}?{}", operation.path, query.join("&"));
+        let mut answer = operation.by(&scene.ada).await.expect(400);
+        answer["request_id"] = example["request_id"].clone();
+        assert_eq!(&answer, example);
+        seen += 1;
+    }
+    assert!(seen > 20);
+}
+
+#[test]
+fn an_application_can_be_written_from_it_alone() {
+    let info = DOCUMENT["info"]["description"].as_str().unwrap();
+    let tag = |name: &str| {
+        let mut tags = DOCUMENT["tags"].as_array().unwrap().iter();
+        let tag = tags.find(|tag| tag["name"] == name).unwrap();
+        tag["description"].as_str().unwrap()
+    };
+    let operation = |id: &str| {
+        let (_, _, operation) = operations()
+            .find(|(_, _, it)| it["operationId"] == id)
+            .unwrap();
+        operation["description"].as_str().unwrap()
+    };
+    let tells = |text: &str, words: &[&str]| {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for word in words {
+            assert!(text.contains(word), "{word} is not told: {text}");
+        }
+    };
+    let links = [
+        "`<PUBLIC_URL>/verify-email?token=…`",
+        "`<PUBLIC_URL>/reset-password?token=…`",
+    ];
+    tells(info, &links);
+    tells(info, &["front end", "page of its own"]);
+    tells(operation("verify_email"), &links[..1]);
+    tells(operation("reset_password"), &links[1..]);
+    for text in [info, tag("tasks"), tag("categories")] {
+        tells(
+            text,
+            &["`REQUIRE_VERIFIED_EMAIL=true`", "`email_not_verified`"],
+        );
+    }
+    for text in [
+        info,
+        operation("login"),
+        operation("change_password"),
+        operation("delete_me"),
+    ] {
+        tells(
+            text,
+            &[
+                "fifth",
+                "15 minutes",
+                "403 `account_locked`",
+                "right password",
+            ],
+        );
+    }
+    for text in [info, operation("refresh")] {
+        tells(text, &["good once", "10 s", "`refresh_token_invalid`"]);
+    }
+}
+
+#[test]
 fn every_code_appears_and_none_that_the_contract_does_not_know() {
     let told: BTreeSet<_> = responses()
         .filter(|(_, status, _)| *status >= 400)
@@ -318,6 +449,52 @@ fn what_every_operation_of_a_kind_refuses_is_told() {
 }
 
 #[test]
+fn what_an_operation_refuses_of_its_own_is_told() {
+    for (id, refusals) in [
+        ("register", &[("409", "email_taken")][..]),
+        (
+            "login",
+            &[("401", "invalid_credentials"), ("403", "account_locked")],
+        ),
+        ("refresh", &[("401", "refresh_token_invalid")]),
+        ("verify_email", &[("400", "invalid_token")]),
+        ("reset_password", &[("400", "invalid_token")]),
+        (
+            "change_password",
+            &[("401", "invalid_credentials"), ("403", "account_locked")],
+        ),
+        (
+            "delete_me",
+            &[("401", "invalid_credentials"), ("403", "account_locked")],
+        ),
+    ] {
+        let (_, _, operation) = operations()
+            .find(|(_, _, it)| it["operationId"] == id)
+            .unwrap();
+        for (status, code) in refusals {
+            let response = &operation["responses"][status];
+            let examples = &response["content"]["application/problem+json"]["examples"];
+            assert!(examples.get(code).is_some(), "{id} {status} {code}");
+            let waits = response["headers"].get("Retry-After").is_some();
+            assert_eq!(waits, *code == "account_locked", "{id} {status}");
+        }
+    }
+}
+
+#[test]
+fn every_example_of_a_success_conforms() {
+    for (at, status, response) in responses() {
+        for (_, content) in response["content"].as_object().into_iter().flatten() {
+            if status < 300 {
+                for example in examples(content) {
+                    conforms(&content["schema"], example, &at);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn lengths_and_values_are_the_domains() {
     let lengths = |schema: &str, name: &str| {
         let property = property(schema, name);
@@ -345,6 +522,12 @@ fn lengths_and_values_are_the_domains() {
     assert_eq!(lengths("RegisterBody", "email").1, Some(Email::MAX_LENGTH));
     let password = (Some(Password::MIN_CHARACTERS), Some(Password::MAX_BYTES));
     assert_eq!(lengths("RegisterBody", "password"), password);
+    for schema in ["ResetPasswordBody", "ChangePasswordBody"] {
+        assert_eq!(lengths(schema, "new_password"), password);
+    }
+    assert_eq!(lengths("EmailBody", "email").1, Some(Email::MAX_LENGTH));
+    let user_agent = lengths("SessionRead", "user_agent").1;
+    assert_eq!(user_agent, Some(ClientInfo::MAX_USER_AGENT));
 
     let names = |value: &'static Value| -> Vec<&str> {
         let names = value["enum"].as_array().unwrap().iter();
@@ -412,6 +595,15 @@ fn what_is_required_and_what_may_be_null_is_told() {
         ),
         ("LoginBody", &["email", "password"], &[]),
         ("RefreshTokenBody", &["refresh_token"], &[]),
+        ("VerifyEmailBody", &["token"], &[]),
+        ("EmailBody", &["email"], &[]),
+        ("ResetPasswordBody", &["token", "new_password"], &[]),
+        (
+            "ChangePasswordBody",
+            &["current_password", "new_password"],
+            &[],
+        ),
+        ("DeleteMeBody", &["password"], &[]),
         ("UserUpdate", &[], &[]),
         (
             "TaskCreate",
@@ -429,6 +621,8 @@ fn what_is_required_and_what_may_be_null_is_told() {
     for schema in [
         "TokenResponse",
         "UserRead",
+        "SessionRead",
+        "SessionList",
         "TaskRead",
         "TaskPage",
         "CategoryRead",
@@ -440,4 +634,5 @@ fn what_is_required_and_what_may_be_null_is_told() {
         assert_eq!(required(schema), all, "{schema}");
     }
     assert_eq!(nullable("TaskRead"), set(&["description", "due_date"]));
+    assert_eq!(nullable("SessionRead"), set(&["user_agent"]));
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use tasks_domain::access::VerifiedOnly;
 use tasks_http::RateLimits;
 
-use crate::support::{Call, NOBODYS, Scene, User, World, path_of, per_minute};
+use crate::support::{Call, NOBODYS, Scene, User, WRONG, World, path_of, per_minute};
 
 const TOO_LARGE: usize = 64 * 1024 + 1;
 
@@ -65,6 +65,9 @@ async fn the_token_comes_before_the_body_and_the_path_id() {
         (Method::GET, "/api/v1/tasks/x"),
         (Method::GET, "/api/v1/tasks?page=x"),
         (Method::PATCH, "/api/v1/users/me"),
+        (Method::DELETE, "/api/v1/users/me"),
+        (Method::POST, "/api/v1/users/me/change-password"),
+        (Method::DELETE, "/api/v1/users/me/sessions/x"),
         (Method::POST, "/api/v1/categories"),
     ] {
         let answer = all_wrong(&world, method.clone(), path).await;
@@ -145,6 +148,17 @@ async fn the_content_comes_before_403_404_and_409() {
     let body = json!({ "email": "ada@example.com", "password": "x", "full_name": "" });
     let answer = scene.world.post("/api/v1/auth/register", &body).await;
     answer.assert_invalid(&[("password", "length"), ("full_name", "length")]);
+    // A token that is none, and a bad password.
+    let answer = scene.world.reset_password("x", "").await;
+    answer.assert_invalid(&[("new_password", "length")]);
+    // A wrong password and a bad one, also under the lock.
+    for _ in 0..6 {
+        let answer = scene.bob.change_password(WRONG, "").await;
+        answer.assert_invalid(&[("new_password", "length")]);
+        scene.bob.delete_account(WRONG).await;
+    }
+    let locked = scene.bob.delete_account(WRONG).await;
+    locked.assert_problem(403, "account_locked");
 }
 
 #[actix_web::test]

@@ -12,7 +12,7 @@ fn of_every_fate(scene: &Scene) -> Vec<(u16, Call)> {
     let world = &scene.world;
     vec![
         (200, world.get("/health/live")),
-        (200, world.get("/docs")),
+        (200, world.get("/openapi.json")),
         (200, scene.ada.get("/api/v1/tasks")),
         (
             201,

@@ -4,12 +4,13 @@ use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
 use serde_json::Value;
 
-use super::{DRIVER_MESSAGE, PASSWORD, document};
+use super::{DRIVER_MESSAGE, MAIL_TOKEN, NEW_PASSWORD, PASSWORD, document};
 
-/// Every refusal of the contract, as far as it can be met yet.
-pub(crate) const CODES: [(u16, &str); 21] = [
+/// Every refusal of the contract.
+pub(crate) const CODES: [(u16, &str); 22] = [
     (400, "validation_failed"),
     (400, "malformed_json"),
+    (400, "invalid_token"),
     (401, "invalid_credentials"),
     (401, "token_missing"),
     (401, "token_invalid"),
@@ -118,7 +119,7 @@ impl Answer {
     }
 
     fn check_secrets(&self) {
-        for secret in [PASSWORD, "hash:", DRIVER_MESSAGE] {
+        for secret in [PASSWORD, NEW_PASSWORD, MAIL_TOKEN, "hash:", DRIVER_MESSAGE] {
             assert!(!self.text.contains(secret), "{secret} in {}", self.text);
         }
         if !self.json.is_null() {

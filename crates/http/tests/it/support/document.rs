@@ -37,7 +37,8 @@ pub(crate) fn resolve(value: &'static Value) -> &'static Value {
     }
 }
 
-fn matches(template: &str, path: &str) -> bool {
+/// A path is one of a template's.
+pub(crate) fn matches(template: &str, path: &str) -> bool {
     let mut segments = path.split('/');
     let fits = template.split('/').all(|part| {
         segments

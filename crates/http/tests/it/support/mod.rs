@@ -9,7 +9,7 @@ mod store;
 use std::net::Ipv4Addr;
 use std::ops::Deref;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -18,18 +18,23 @@ use actix_web::http::Method;
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::Data;
 use futures_util::future::LocalBoxFuture;
+use opentelemetry::global;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tasks_domain::access::VerifiedOnly;
 use tasks_domain::account::{AccountPorts, AccountService, SessionPolicy};
 use tasks_domain::category::CategoryService;
 use tasks_domain::health::HealthProbe;
 use tasks_domain::id::Id;
+use tasks_domain::mail::{Delivery, DeliveryService, Mail, MailKind};
 use tasks_domain::rate_limit::{Quota, RateLimiter};
 use tasks_domain::task::TaskService;
-use tasks_http::{Api, Health, RateLimits, Services, Settings, app};
+use tasks_http::{Api, Bounds, Health, RateLimits, RenderMetrics, Services, Settings, app};
 use tasks_testkit::clock::FrozenClock;
 use tasks_testkit::fakes::{
-    FakeHasher, FakeIssuer, FakeRateLimiter, FakeSignedInCache, FakeTokens, RecordingMailer,
+    FakeHasher, FakeIssuer, FakeMailTokens, FakeRateLimiter, FakeSignedInCache, FakeTokens,
+    RecordingMailer, RecordingSecurityLog, RecordingSignal,
 };
 use tasks_testkit::ids::SequentialIds;
 
@@ -40,6 +45,12 @@ pub(crate) use store::{DRIVER_MESSAGE, Fault, FaultyStore};
 
 /// A password that keeps every rule.
 pub(crate) const PASSWORD: &str = "Correct-Horse-7!";
+/// Another.
+pub(crate) const NEW_PASSWORD: &str = "Battery-Staple-8!";
+/// One that nobody has.
+pub(crate) const WRONG: &str = "Wrong-Horse-7!";
+/// How every token in a mail begins.
+pub(crate) const MAIL_TOKEN: &str = "mail-token-";
 /// How long access tokens work.
 pub(crate) const ACCESS_TOKEN_TTL: Duration = Duration::from_mins(15);
 /// How long refresh tokens work.
@@ -63,6 +74,10 @@ pub(crate) struct Setup {
     /// Redis, if there is one.
     pub(crate) redis: Option<Arc<dyn HealthProbe>>,
     pub(crate) cache: FakeSignedInCache,
+    /// What `/metrics` tells, if there is such a page.
+    pub(crate) metrics: Option<RenderMetrics>,
+    /// Who keeps what is counted.
+    pub(crate) meter: SdkMeterProvider,
 }
 
 impl Default for Setup {
@@ -78,10 +93,13 @@ impl Default for Setup {
                     anonymous: per_minute(100_000),
                 }),
                 trusted_proxies: Vec::new(),
+                bounds: Bounds::default(),
             },
             limiter: None,
             redis: None,
             cache: FakeSignedInCache::default(),
+            metrics: None,
+            meter: SdkMeterProvider::default(),
         }
     }
 }
@@ -93,6 +111,9 @@ pub(crate) struct Fakes {
     pub(crate) store: FaultyStore,
     pub(crate) hasher: FakeHasher,
     pub(crate) mailer: RecordingMailer,
+    pub(crate) outbox_signal: RecordingSignal,
+    pub(crate) security_log: RecordingSecurityLog,
+    mail_tokens: FakeMailTokens,
 }
 
 impl Fakes {
@@ -108,7 +129,10 @@ impl Fakes {
             hasher: Arc::new(self.hasher.clone()),
             issuer: Arc::new(FakeIssuer),
             tokens: Arc::new(FakeTokens::default()),
-            mailer: Arc::new(self.mailer.clone()),
+            outbox: store.clone(),
+            outbox_signal: Arc::new(self.outbox_signal.clone()),
+            mail_tokens: Arc::new(self.mail_tokens.clone()),
+            security_log: Arc::new(self.security_log.clone()),
             clock: clock.clone(),
             ids: ids.clone(),
         };
@@ -129,12 +153,43 @@ impl Fakes {
                 schema: store,
                 redis: setup.redis,
             },
+            metrics: setup.metrics,
             clock,
             ids,
         };
         (services, setup.settings)
     }
+
+    /// Delivers all mails that are due, and tells which were sent.
+    pub(crate) async fn deliver(&self) -> Vec<Mail> {
+        let before = self.mailer.sent().len();
+        let delivery = DeliveryService::new(
+            Arc::new(self.store.clone()),
+            Arc::new(self.mailer.clone()),
+            Arc::new(self.mail_tokens.clone()),
+            Arc::new(self.clock.clone()),
+        );
+        while !matches!(delivery.deliver_next().await.unwrap(), Delivery::Idle) {}
+        self.mailer.sent().split_off(before)
+    }
+
+    /// Delivers all mails that are due, of which one is of that kind and to that address, and reads
+    /// its token.
+    pub(crate) async fn token_mailed(&self, kind: MailKind, to: &str) -> String {
+        let mails = self.deliver().await.into_iter();
+        let mut tokens = mails
+            .filter(|mail| mail.kind == kind && mail.to.as_str() == to)
+            .map(|mail| mail.token.expose_secret().to_owned());
+        let token = tokens.next().expect("a mail");
+        assert_eq!(tokens.next(), None);
+        assert!(token.starts_with(MAIL_TOKEN));
+        token
+    }
 }
+
+/// Held while an application is made: what it counts goes to the meter provider that the process has
+/// then, and every application of a test has its own.
+static METER: Mutex<()> = Mutex::new(());
 
 type Served = LocalBoxFuture<'static, HttpResponse>;
 
@@ -163,8 +218,13 @@ impl World {
         let mut setup = Setup::default();
         change(&mut setup);
         let fakes = Fakes::default();
+        let meter = setup.meter.clone();
         let (services, settings) = fakes.services(setup);
-        let api = Data::new(Api::new(services, settings));
+        let api = {
+            let _alone = METER.lock().unwrap();
+            global::set_meter_provider(meter);
+            Data::new(Api::new(services, settings))
+        };
         let service = Rc::new(init_service(app(api.clone())).await);
         let serve = move |request: TestRequest, payload: Option<Payload>| -> Served {
             let service = Rc::clone(&service);
@@ -220,6 +280,24 @@ impl World {
     pub(crate) fn log_out(&self, token: &str) -> Call {
         self.post("/api/v1/auth/logout", &json!({ "refresh_token": token }))
     }
+
+    pub(crate) fn verify_email(&self, token: &str) -> Call {
+        self.post("/api/v1/auth/verify-email", &json!({ "token": token }))
+    }
+
+    pub(crate) fn resend_verification(&self, email: &str) -> Call {
+        let body = json!({ "email": email });
+        self.post("/api/v1/auth/resend-verification", &body)
+    }
+
+    pub(crate) fn forgot_password(&self, email: &str) -> Call {
+        self.post("/api/v1/auth/forgot-password", &json!({ "email": email }))
+    }
+
+    pub(crate) fn reset_password(&self, token: &str, new_password: &str) -> Call {
+        let body = json!({ "token": token, "new_password": new_password });
+        self.post("/api/v1/auth/reset-password", &body)
+    }
 }
 
 /// Somebody who is signed in.
@@ -266,6 +344,52 @@ impl User {
 
     pub(crate) fn delete(&self, uri: &str) -> Call {
         self.call(Method::DELETE, uri)
+    }
+
+    pub(crate) fn me(&self) -> Call {
+        self.get("/api/v1/users/me")
+    }
+
+    pub(crate) fn change_password(&self, current: &str, new: &str) -> Call {
+        let body = json!({ "current_password": current, "new_password": new });
+        self.post("/api/v1/users/me/change-password", &body)
+    }
+
+    pub(crate) fn delete_account(&self, password: &str) -> Call {
+        self.delete("/api/v1/users/me")
+            .json(&json!({ "password": password }))
+    }
+
+    /// Another login of the same user.
+    pub(crate) async fn log_in_again(&self, email: &str) -> Self {
+        Self::of(
+            &self.world,
+            &self.world.log_in(email, PASSWORD).await.expect(200),
+        )
+    }
+
+    /// The user's sessions as they are listed.
+    pub(crate) async fn sessions(&self) -> Vec<Value> {
+        let list = self.get("/api/v1/users/me/sessions").await.expect(200);
+        let items = list["items"].as_array().unwrap().clone();
+        assert_eq!(list["total"], items.len());
+        items
+    }
+
+    /// The path of the session that the access token belongs to.
+    pub(crate) async fn session_path(&self) -> String {
+        let sessions = self.sessions().await;
+        let mut current = sessions.iter().filter(|it| it["current"] == true);
+        let path = path_of("users/me/sessions", current.next().unwrap());
+        assert_eq!(current.next(), None);
+        path
+    }
+
+    /// The session has ended, for its access token and for its refresh token.
+    pub(crate) async fn assert_out(&self) {
+        self.me().await.assert_problem(401, "token_invalid");
+        let refresh = self.world.refresh(&self.refresh_token).await;
+        refresh.assert_problem(401, "refresh_token_invalid");
     }
 
     /// A new task with these members.

@@ -2,10 +2,12 @@
 
 use actix_web::http::Method;
 use serde_json::{Value, json};
+use tasks_domain::mail::MailKind;
 
-use super::{Call, PASSWORD, User, World, document};
+use super::{Call, NEW_PASSWORD, PASSWORD, User, World, document};
 
-/// Ada has a task, filed under one of her two categories; Bob is there too.
+/// Ada has a task, filed under one of her two categories, and asked for another password; Bob is
+/// there too, and Dan, who has not verified his address.
 pub(crate) struct Scene {
     pub(crate) world: World,
     pub(crate) ada: User,
@@ -13,6 +15,9 @@ pub(crate) struct Scene {
     pub(crate) task: String,
     assigned: String,
     free: String,
+    session: String,
+    verification_token: String,
+    reset_token: String,
 }
 
 /// An operation, with a request that succeeds for Ada.
@@ -74,13 +79,24 @@ impl Scene {
         let free = id(&ada.category("Work").await);
         let path = format!("/api/v1/tasks/{task}/categories/{assigned}");
         ada.call(Method::POST, &path).await.expect(200);
+        world.register("dan@example.com").await;
+        let verification_token = world
+            .token_mailed(MailKind::VerifyEmail, "dan@example.com")
+            .await;
+        world.forgot_password("ada@example.com").await.expect(202);
+        let reset_token = world
+            .token_mailed(MailKind::ResetPassword, "ada@example.com")
+            .await;
         Self {
+            session: ada.session_path().await,
             world,
             ada,
             bob,
             task,
             assigned,
             free,
+            verification_token,
+            reset_token,
         }
     }
 
@@ -107,6 +123,9 @@ impl Scene {
     }
 
     fn path(&self, template: &str, operation: &str) -> String {
+        if template.contains("/sessions/") {
+            return self.session.clone();
+        }
         let category = if operation == "assign_category" {
             &self.free
         } else {
@@ -129,6 +148,15 @@ impl Scene {
             }),
             "login" => json!({ "email": "ada@example.com", "password": PASSWORD }),
             "refresh" | "logout" => json!({ "refresh_token": self.ada.refresh_token }),
+            "verify_email" => json!({ "token": self.verification_token }),
+            "resend_verification" | "forgot_password" => json!({ "email": "ada@example.com" }),
+            "reset_password" => json!({
+                "token": self.reset_token, "new_password": NEW_PASSWORD,
+            }),
+            "change_password" => json!({
+                "current_password": PASSWORD, "new_password": NEW_PASSWORD,
+            }),
+            "delete_me" => json!({ "password": PASSWORD }),
             "update_me" => json!({ "full_name": "Ada King" }),
             "create_task" => json!({ "title": "Buy milk" }),
             "update_task" => json!({ "version": 1, "title": "Water all plants" }),

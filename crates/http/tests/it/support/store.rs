@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use tasks_domain::account::{
-    ClientInfo, Credentials, Email, FailedLogin, FullName, NewAccount, NewRefreshToken, NewSession,
-    Registration, Rotation, SessionOpening, SessionRef, SessionRepository, TokenDigest, User,
-    UserRepository,
+    Admission, ClientInfo, Credentials, Email, FailedLogin, FullName, NewAccount, NewRefreshToken,
+    NewSession, PasswordChange, PasswordHash, Registration, Rotation, Session, SessionRef,
+    SessionRepository, TokenDigest, User, UserRepository,
 };
 use tasks_domain::category::{
     Category, CategoryCreation, CategoryName, CategoryRepository, CategoryUpdate, Color,
@@ -15,11 +15,12 @@ use tasks_domain::category::{
 use tasks_domain::clock::Timestamp;
 use tasks_domain::health::{HealthProbe, SchemaProbe, SchemaState};
 use tasks_domain::id::Id;
+use tasks_domain::mail::{Backlog, Claim, ClaimedMail, NewMail, Outbox, Settlement};
 use tasks_domain::page::Page;
 use tasks_domain::rate_limit::{Decision, Quota, RateLimitKey, RateLimiter};
 use tasks_domain::store::StoreError;
 use tasks_domain::task::{
-    Assignment, Task, TaskContent, TaskQuery, TaskRepository, TaskUpdate, Version,
+    Assignment, Task, TaskContent, TaskCreation, TaskQuery, TaskRepository, TaskUpdate, Version,
 };
 use tasks_testkit::fakes::FakeStore;
 
@@ -79,15 +80,30 @@ ports! {
         fn find_credentials(email: &Email) -> Option<Credentials>;
         fn record_failed_login(email: &Email, now: Timestamp) -> FailedLogin;
         fn rename(user: Id<User>, full_name: FullName, now: Timestamp) -> Option<User>;
+        fn verify_email(token: &TokenDigest, now: Timestamp) -> Option<User>;
+        fn find_by_reset_token(token: &TokenDigest, now: Timestamp) -> Option<Id<User>>;
+        fn reset_password(token: &TokenDigest, hash: PasswordHash, now: Timestamp) -> Option<Id<User>>;
+        fn change_password(change: PasswordChange, now: Timestamp) -> Admission;
+        fn delete(user: Id<User>, hash: PasswordHash, now: Timestamp) -> Admission;
     }
     SessionRepository {
-        fn open(user: Id<User>, session: NewSession, now: Timestamp) -> SessionOpening;
+        fn open(user: Id<User>, hash: PasswordHash, session: NewSession, now: Timestamp) -> Admission;
+        fn find(id: Id<Session>, now: Timestamp) -> Option<Session>;
+        fn list(user: Id<User>, now: Timestamp) -> Vec<Session>;
+        fn end(id: Id<Session>, now: Timestamp) -> bool;
+        fn end_all(user: Id<User>, now: Timestamp) -> ();
         fn find_signed_in(session: SessionRef) -> Option<User>;
         fn rotate(presented: &TokenDigest, successor: NewRefreshToken, client: ClientInfo) -> Rotation;
         fn end_by_token(presented: &TokenDigest, now: Timestamp) -> Option<SessionRef>;
     }
+    Outbox {
+        fn add(mail: NewMail) -> ();
+        fn claim(now: Timestamp, until: Timestamp) -> Claim;
+        fn settle(mail: &ClaimedMail, settlement: Settlement) -> ();
+        fn backlog() -> Backlog;
+    }
     TaskRepository {
-        fn create(task: &Task) -> ();
+        fn create(task: &Task) -> TaskCreation;
         fn find(id: Id<Task>) -> Option<Task>;
         fn list(owner: Id<User>, query: &TaskQuery) -> Page<Task>;
         fn update(id: Id<Task>, expected: Version, content: &TaskContent, now: Timestamp) -> TaskUpdate;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use actix_web::http::Method;
+
 use crate::support::World;
 
 /// What `src`, `href` and `url` name in a page or a script.
@@ -85,6 +87,42 @@ async fn the_page_shows_this_services_document() {
         "{}",
         script.text
     );
+}
+
+#[actix_web::test]
+async fn the_page_may_do_nothing_but_what_it_has_to() {
+    for production in [false, true] {
+        let world = World::with(|setup| setup.settings.production = production).await;
+        for path in [
+            "/docs",
+            "/docs/swagger-ui.css",
+            "/docs/swagger-ui-bundle.js",
+        ] {
+            for method in [Method::GET, Method::HEAD] {
+                let answer = world.call(method, path).await;
+                assert_eq!(answer.status, 200);
+                let policy = answer.header("content-security-policy").unwrap();
+                let mut rules: Vec<_> = policy.split("; ").collect();
+                rules.sort_unstable();
+                assert_eq!(
+                    rules,
+                    [
+                        "base-uri 'none'",
+                        "connect-src 'self'",
+                        "default-src 'none'",
+                        "form-action 'none'",
+                        "frame-ancestors 'none'",
+                        "img-src 'self' data:",
+                        "script-src 'self'",
+                        "style-src 'self'",
+                    ]
+                );
+                assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+                let framing = answer.header("x-frame-options");
+                assert_eq!(framing.is_some(), production, "{path}");
+            }
+        }
+    }
 }
 
 #[actix_web::test]
