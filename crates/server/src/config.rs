@@ -10,6 +10,7 @@ mod variables;
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,16 +18,18 @@ use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use tasks_domain::access::VerifiedOnly;
 use tasks_domain::account::SessionPolicy;
+use tasks_domain::housekeeping::Retention;
 use tasks_domain::rate_limit::Quota;
-use tasks_http::RateLimits;
+use tasks_http::{Bounds, RateLimits};
 use tasks_security::JwtAlgorithm;
+use tasks_smtp::{SmtpOptions, SmtpTls};
 use url::Url;
 
 use crate::failure::Failure;
 
 pub(crate) use source::Source;
-pub(crate) use variables::{DATABASE_URL, REDIS_URL, example};
-use variables::{DefaultValue, Shown, Variable};
+pub(crate) use variables::{DATABASE_URL, METRICS_PORT, PORT, REDIS_URL, Variable, example};
+use variables::{DefaultValue, Shown};
 
 /// The file that is read in development, in the working directory.
 const DOTENV: &str = ".env";
@@ -45,6 +48,15 @@ const MAX_RATE_LIMIT: u32 = 1_000_000_000;
 
 /// A day: a limiter has to remember for as long.
 const MAX_RATE_LIMIT_WINDOW_SECONDS: u32 = 86_400;
+
+/// Every body is in memory whole: from what the largest valid one may need to what many at once may take.
+const MAX_BODY_BYTES: RangeInclusive<usize> = 1_024..=1_048_576;
+
+/// Beyond this there are not so many sockets.
+const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+
+/// A hundred years, which is for ever.
+const MAX_RETENTION_DAYS: u64 = 36_500;
 
 /// The front ends of development, on this machine.
 const DEVELOPMENT_ORIGINS: &str = "http://localhost:3000,http://localhost:8000";
@@ -127,11 +139,13 @@ enum EmailBackend {
     Smtp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SmtpTls {
-    None,
-    StartTls,
-    Tls,
+/// Where mails go.
+#[derive(Clone, Debug)]
+pub(crate) enum Mailing {
+    /// Into the log.
+    Console,
+    /// To a mail server.
+    Smtp(SmtpOptions),
 }
 
 /// Everything that an operator decides.
@@ -140,6 +154,8 @@ pub(crate) struct Config {
     pub(crate) environment: Environment,
     pub(crate) host: Host,
     pub(crate) port: u16,
+    /// Unset, metrics are told at `port`.
+    pub(crate) metrics_port: Option<u16>,
     /// Unset, it is where the service listens.
     pub(crate) public_url: Option<Url>,
     pub(crate) database: Database,
@@ -154,10 +170,14 @@ pub(crate) struct Config {
     pub(crate) sessions: SessionPolicy,
     pub(crate) bcrypt_cost: u32,
     pub(crate) verified_only: VerifiedOnly,
+    pub(crate) mailing: Mailing,
+    pub(crate) retention: Retention,
+    pub(crate) metrics: bool,
     pub(crate) cors_origins: Vec<String>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// None where nothing is limited.
     pub(crate) rate_limits: Option<RateLimits>,
+    pub(crate) bounds: Bounds,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
     /// Every variable and the text that holds for it, fit to be shown.
@@ -269,6 +289,10 @@ impl Reader<'_> {
         let production = environment == Some(Environment::Production);
         let host = self.value(&variables::HOST, parse::host);
         let port = self.value(&variables::PORT, parse::number(0..=u16::MAX));
+        let metrics_port = self.optional(&variables::METRICS_PORT, "", parse::number(0..=u16::MAX));
+        if metrics_port.is_some_and(|metrics| metrics != 0 && Some(metrics) == port) {
+            self.refuse(&variables::METRICS_PORT, "is PORT too");
+        }
         let here = host.as_ref().zip(port).map(|(host, port)| host.url(port));
         let here = here.unwrap_or_default();
         let public_url = self.optional(&variables::PUBLIC_URL, &here, parse::public_url);
@@ -300,7 +324,11 @@ impl Reader<'_> {
             self.refuse(&variables::BCRYPT_COST, "is too low for production");
         }
         let verified_only = self.value(&variables::REQUIRE_VERIFIED_EMAIL, parse::boolean);
-        self.mail(production);
+        let mailing = self.mailing(production);
+        let deleted_task_days = self.value(
+            &variables::DELETED_TASK_RETENTION_DAYS,
+            parse::number(0..=MAX_RETENTION_DAYS),
+        );
 
         let origins = if production { "" } else { DEVELOPMENT_ORIGINS };
         let cors_origins = self.value_or(&variables::CORS_ORIGINS, origins, parse::origins);
@@ -309,7 +337,8 @@ impl Reader<'_> {
         }
         let trusted_proxies = self.optional(&variables::TRUSTED_PROXIES, "", parse::networks);
         let rate_limits = self.rate_limits();
-        self.value(&variables::ENABLE_METRICS, parse::boolean);
+        let bounds = self.bounds();
+        let metrics = self.value(&variables::ENABLE_METRICS, parse::boolean);
 
         let log_level = self.value(&variables::LOG_LEVEL, parse::log_level);
         let format = if terminal { "pretty" } else { "json" };
@@ -319,6 +348,7 @@ impl Reader<'_> {
             environment: environment?,
             host: host?,
             port: port?,
+            metrics_port,
             public_url,
             database: database?,
             database_pool_size: database_pool_size?,
@@ -333,53 +363,79 @@ impl Reader<'_> {
             },
             bcrypt_cost: bcrypt_cost?,
             verified_only: VerifiedOnly(verified_only?),
+            mailing: mailing?,
+            retention: Retention {
+                deleted_tasks: Some(deleted_task_days?)
+                    .filter(|days| *days > 0)
+                    .map(|days| Duration::from_hours(24 * days)),
+            },
+            metrics: metrics?,
             cors_origins: cors_origins?,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             rate_limits,
+            bounds: bounds?,
             log_level: log_level?,
             log_format: log_format?,
             effective: Vec::new(),
         })
     }
 
-    /// This version has only console mail; what belongs to the other kind is checked nevertheless.
-    fn mail(&mut self, production: bool) {
+    /// Where mails go. What belongs to the kind that is not chosen is checked nevertheless.
+    fn mailing(&mut self, production: bool) -> Option<Mailing> {
         let allow_console = self.value(&variables::ALLOW_CONSOLE_EMAIL, parse::boolean);
         let backend = self.value(&variables::EMAIL_BACKEND, parse::email_backend);
-        self.optional(&variables::SMTP_HOST, "", parse::host_name);
-        let port = match self.value(&variables::SMTP_TLS, parse::smtp_tls) {
+        let host = self.optional(&variables::SMTP_HOST, "", parse::host_name);
+        let tls = self.value(&variables::SMTP_TLS, parse::smtp_tls);
+        let default_port = match tls {
             Some(SmtpTls::Tls) => "465",
             Some(SmtpTls::None) => "25",
             Some(SmtpTls::StartTls) | None => "587",
         };
-        self.value_or(&variables::SMTP_PORT, port, parse::number(1..=u16::MAX));
-        self.optional(&variables::SMTP_USERNAME, "", |_| Ok(()));
-        self.optional(&variables::SMTP_PASSWORD, "", |_| Ok(()));
-        self.optional(&variables::SMTP_FROM, "", parse::mailbox);
+        let port = self.value_or(
+            &variables::SMTP_PORT,
+            default_port,
+            parse::number(1..=u16::MAX),
+        );
+        let text = |text: &str| Ok(text.to_owned());
+        let username = self.optional(&variables::SMTP_USERNAME, "", text);
+        let password = self.optional(&variables::SMTP_PASSWORD, "", text);
+        let from = self.optional(&variables::SMTP_FROM, "", parse::sender);
 
-        match backend {
-            Some(EmailBackend::Console) if production && allow_console == Some(false) => self
-                .refuse(
-                    &variables::EMAIL_BACKEND,
-                    "is refused in production without ALLOW_CONSOLE_EMAIL=true",
-                ),
-            Some(EmailBackend::Smtp) => {
-                self.refuse(
-                    &variables::EMAIL_BACKEND,
-                    "is not supported by this version yet",
-                );
+        match backend? {
+            EmailBackend::Console => {
+                if production && allow_console == Some(false) {
+                    self.refuse(
+                        &variables::EMAIL_BACKEND,
+                        "is refused in production without ALLOW_CONSOLE_EMAIL=true",
+                    );
+                }
+                Some(Mailing::Console)
+            }
+            EmailBackend::Smtp => {
                 for needed in [&variables::SMTP_HOST, &variables::SMTP_FROM] {
                     if !self.is_set(needed) {
                         self.refuse(needed, "is required with EMAIL_BACKEND=smtp");
                     }
                 }
-                let (name, password) = (&variables::SMTP_USERNAME, &variables::SMTP_PASSWORD);
-                if self.is_set(name) != self.is_set(password) {
-                    let missing = if self.is_set(name) { password } else { name };
+                let (name, secret) = (&variables::SMTP_USERNAME, &variables::SMTP_PASSWORD);
+                if self.is_set(name) != self.is_set(secret) {
+                    let missing = if self.is_set(name) { secret } else { name };
                     self.refuse(missing, "is missing");
                 }
+                if production && username.is_some() && tls == Some(SmtpTls::None) {
+                    self.refuse(
+                        &variables::SMTP_TLS,
+                        "would send SMTP_PASSWORD in the clear, which production refuses",
+                    );
+                }
+                Some(Mailing::Smtp(SmtpOptions {
+                    host: host?,
+                    port: port?,
+                    tls: tls?,
+                    credentials: username.zip(password.map(SecretString::from)),
+                    from: from?,
+                }))
             }
-            Some(EmailBackend::Console) | None => {}
         }
     }
 
@@ -399,6 +455,30 @@ impl Reader<'_> {
             anonymous: quota(anonymous?),
         };
         enabled?.then_some(limits)
+    }
+
+    fn bounds(&mut self) -> Option<Bounds> {
+        let mut seconds = |variable, allowed| {
+            self.value(variable, parse::number(allowed))
+                .map(Duration::from_secs)
+        };
+        let request_timeout = seconds(&variables::REQUEST_TIMEOUT_SECONDS, 1..=5);
+        let body_timeout = seconds(&variables::BODY_TIMEOUT_SECONDS, 1..=4);
+        let header_timeout = seconds(&variables::HEADER_TIMEOUT_SECONDS, 1..=60);
+        let keep_alive = seconds(&variables::KEEP_ALIVE_SECONDS, 1..=3600);
+        let shutdown_delay = seconds(&variables::SHUTDOWN_DELAY_SECONDS, 0..=300);
+        let max_body_bytes = self.value(&variables::MAX_BODY_BYTES, parse::number(MAX_BODY_BYTES));
+        let max_connections =
+            self.value(&variables::MAX_CONNECTIONS, parse::number(MAX_CONNECTIONS));
+        Some(Bounds {
+            request_timeout: request_timeout?,
+            body_timeout: body_timeout?,
+            header_timeout: header_timeout?,
+            keep_alive: keep_alive?,
+            shutdown_delay: shutdown_delay?,
+            max_body_bytes: max_body_bytes?,
+            max_connections: max_connections?,
+        })
     }
 
     /// The value of a variable that always has one.

@@ -32,8 +32,9 @@ const TIME_OF_DAY: &[BorrowedFormatItem<'_>] =
     format_description!("[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 /// What plain `info` stands for: without the framework's own lines about its threads, which would
-/// bury ours, and without an error for whatever a stranger sends that is not HTTP.
-const QUIET_INFO: &str = "info,actix_server=warn,actix_http::h1=off";
+/// bury ours, without an error for whatever a stranger sends that is not HTTP, and without what
+/// OpenTelemetry says of itself.
+const QUIET_INFO: &str = "info,actix_server=warn,actix_http::h1=off,opentelemetry=warn";
 
 /// The names that each line begins with. A field of one of these names is not repeated.
 const HEAD: [&str; 4] = ["timestamp", "level", "target", "message"];

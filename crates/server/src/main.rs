@@ -6,9 +6,13 @@
 mod config;
 mod failure;
 mod healthcheck;
+mod housekeeping;
 mod logs;
+mod mails;
+mod metrics;
 mod migrate;
 mod secret_key;
+mod security_log;
 mod serve;
 mod shutdown;
 mod store;
@@ -39,6 +43,9 @@ enum Command {
         #[arg(value_enum, default_value_t)]
         direction: Direction,
     },
+    /// Remove what is over: expired sessions and tokens, dead mails, long deleted tasks; `serve` does
+    /// so by itself
+    Cleanup,
     /// Print the OpenAPI document
     Openapi,
     /// Ask the service that runs here whether it is ready; for containers
@@ -67,6 +74,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve => serve::serve(&config()?),
         Command::Migrate { direction } => print(&migrate::migrate(&config()?, direction)?),
+        Command::Cleanup => print(&housekeeping::cleanup(&config()?)?),
         Command::Openapi => print(&tasks_http::openapi_json()),
         Command::Healthcheck => print(&healthcheck::healthcheck(&config()?)?),
         Command::Config { example: true } => print(&config::example()),

@@ -10,20 +10,25 @@ use tasks_domain::category::CategoryService;
 use tasks_domain::clock::Clock;
 use tasks_domain::health::HealthProbe;
 use tasks_domain::id::IdGenerator;
+use tasks_domain::mail::{DeliveryService, MailTokens, Mailer};
 use tasks_domain::rate_limit::RateLimiter;
 use tasks_domain::task::TaskService;
-use tasks_http::{Health, Services, Settings};
+use tasks_http::{Health, Listeners, Services, Settings};
 use tasks_memory::{MemoryRateLimiter, MemorySignedInCache};
 use tasks_redis::RedisStore;
-use tasks_security::{BcryptHasher, JwtIssuer, RandomTokens, SystemClock, UuidV7Ids};
-use tasks_smtp::ConsoleMailer;
+use tasks_security::{
+    BcryptHasher, HmacMailTokens, JwtIssuer, RandomTokens, SystemClock, UuidV7Ids,
+};
+use tasks_smtp::{ConsoleMailer, SmtpMailer};
 use tracing::{info, warn};
 use url::Url;
 
-use crate::config::{self, Config, ConfigError, Database};
+use crate::config::{self, Config, ConfigError, Database, METRICS_PORT, Mailing, PORT, Variable};
 use crate::failure::Failure;
+use crate::mails::{Bell, Senders};
+use crate::security_log::LoggedSecurity;
 use crate::store::Store;
-use crate::{logs, secret_key, shutdown};
+use crate::{housekeeping, logs, metrics, secret_key, shutdown};
 
 /// Serves until a signal comes and every request in flight is answered.
 pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
@@ -46,13 +51,20 @@ async fn run(config: &Config) -> Result<(), Failure> {
         Database::Sqlite(_) => None,
     };
     // The port goes before a file: where it is taken, a running service's data is left alone.
-    let (listener, address) = listen(config)?;
+    let (listener, address) = listen(config, &PORT, config.port)?;
+    let metrics = listen_for_metrics(config)?;
     let store = match remote {
         Some(store) => store,
         None => Store::open(config)?,
     };
     store.prepare(config)?;
-    let services = services(config, &store, redis.as_ref(), &address)?;
+    let bell = Bell::default();
+    let Parts { services, delivery } = parts(config, &store, redis.as_ref(), &address, &bell)?;
+    let senders = Senders::start(delivery, &bell);
+    let housekeeping = housekeeping::start(store.ports().housekeeping_service(config));
+    let watch = config
+        .metrics
+        .then(|| metrics::watch_outbox(store.ports().outbox, Arc::new(SystemClock)));
     warn_of_risks(config);
     info!(
         address,
@@ -62,7 +74,17 @@ async fn run(config: &Config) -> Result<(), Failure> {
         environment = config.environment.as_str(),
         "listening"
     );
-    let served = tasks_http::serve(listener, services, settings(config), shutdown).await;
+    let listeners = Listeners {
+        api: listener,
+        metrics,
+    };
+    let served = tasks_http::serve(listeners, services, settings(config), shutdown).await;
+    // What it was about to remove can be removed another time.
+    housekeeping.abort();
+    if let Some(watch) = watch {
+        watch.abort();
+    }
+    senders.finish().await;
     store.close().await;
     if let Some(redis) = redis {
         redis.close().await;
@@ -73,20 +95,37 @@ async fn run(config: &Config) -> Result<(), Failure> {
 }
 
 /// A socket that listens, and its URL, with the port that it really has.
-fn listen(config: &Config) -> Result<(TcpListener, String), Failure> {
+fn listen(
+    config: &Config,
+    variable: &Variable,
+    port: u16,
+) -> Result<(TcpListener, String), Failure> {
     let bind = || {
-        let listener = TcpListener::bind((config.host.address, config.port))?;
+        let listener = TcpListener::bind((config.host.address, port))?;
         let port = listener.local_addr()?.port();
         Ok((listener, config.host.url(port)))
     };
     bind().map_err(|error: io::Error| {
-        let what = format!("cannot listen on {}", config.host.url(config.port));
+        let what = format!("cannot listen on {}", config.host.url(port));
         if error.kind() == io::ErrorKind::AddrInUse {
-            Failure::Other(format!("{what}: another process does; choose another PORT"))
+            let name = variable.name;
+            Failure::Other(format!(
+                "{what}: another process does; choose another {name}"
+            ))
         } else {
             Failure::new(&what, &error)
         }
     })
+}
+
+/// The socket for metrics, if they have one of their own.
+fn listen_for_metrics(config: &Config) -> Result<Option<TcpListener>, Failure> {
+    let Some(port) = config.metrics_port.filter(|_| config.metrics) else {
+        return Ok(None);
+    };
+    let (listener, address) = listen(config, &METRICS_PORT, port)?;
+    info!(metrics = format!("{address}/metrics"), "metrics are told");
+    Ok(Some(listener))
 }
 
 /// What instances share besides the database, if there is such a place.
@@ -98,13 +137,24 @@ fn redis(config: &Config) -> Result<Option<RedisStore>, Failure> {
     Ok(config.redis.as_ref().map(open).transpose()?)
 }
 
-fn services(
+/// What serves, and what works beside it.
+struct Parts {
+    services: Services,
+    delivery: DeliveryService,
+}
+
+fn parts(
     config: &Config,
     store: &Store,
     redis: Option<&RedisStore>,
     address: &str,
-) -> Result<Services, Failure> {
+    bell: &Bell,
+) -> Result<Parts, Failure> {
     let store = store.ports();
+    let metrics = config.metrics.then(metrics::install).transpose()?;
+    if metrics.is_some() {
+        metrics::watch_pools(store.pool, redis.cloned());
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids: Arc<dyn IdGenerator> = Arc::new(UuidV7Ids);
     let hashing_threads = BcryptHasher::default_threads();
@@ -114,11 +164,9 @@ fn services(
         BcryptHasher::default_queue(config.bcrypt_cost, hashing_threads),
     )
     .map_err(|error| Failure::new("cannot hash passwords", &error))?;
-    let issuer = JwtIssuer::new(
-        config.jwt_algorithm,
-        &signing_key(config)?,
-        config.jwt_secret_key_prev.as_ref(),
-    );
+    let (key, previous_key) = (signing_key(config)?, config.jwt_secret_key_prev.as_ref());
+    let issuer = JwtIssuer::new(config.jwt_algorithm, &key, previous_key);
+    let mail_tokens: Arc<dyn MailTokens> = Arc::new(HmacMailTokens::new(&key, previous_key));
     let public_url = config
         .public_url
         .clone()
@@ -137,6 +185,12 @@ fn services(
             Database::Postgres(_) => MemorySignedInCache::for_one_of_several(),
         });
     }
+    let delivery = DeliveryService::new(
+        store.outbox.clone(),
+        mailer(config, &public_url)?,
+        mail_tokens.clone(),
+        clock.clone(),
+    );
     let ports = AccountPorts {
         users: store.users,
         sessions: store.sessions,
@@ -144,11 +198,14 @@ fn services(
         hasher: Arc::new(hasher),
         issuer: Arc::new(issuer),
         tokens: Arc::new(RandomTokens),
-        mailer: Arc::new(ConsoleMailer::new(&public_url)),
+        outbox: store.outbox,
+        outbox_signal: Arc::new(bell.clone()),
+        mail_tokens,
+        security_log: Arc::new(LoggedSecurity),
         clock: clock.clone(),
         ids: ids.clone(),
     };
-    Ok(Services {
+    let services = Services {
         accounts: AccountService::new(ports, config.sessions),
         tasks: TaskService::new(
             store.tasks,
@@ -166,6 +223,19 @@ fn services(
         },
         clock,
         ids,
+        metrics,
+    };
+    Ok(Parts { services, delivery })
+}
+
+/// What brings mails on their way.
+fn mailer(config: &Config, public_url: &Url) -> Result<Arc<dyn Mailer>, Failure> {
+    Ok(match &config.mailing {
+        Mailing::Console => Arc::new(ConsoleMailer::new(public_url)),
+        Mailing::Smtp(options) => Arc::new(
+            SmtpMailer::new(options.clone(), public_url)
+                .map_err(|error| Failure::new("cannot send mail", &error))?,
+        ),
     })
 }
 
@@ -195,6 +265,7 @@ fn settings(config: &Config) -> Settings {
             .collect(),
         rate_limits: config.rate_limits,
         trusted_proxies: config.trusted_proxies.clone(),
+        bounds: config.bounds,
     }
 }
 
@@ -203,7 +274,9 @@ fn warn_of_risks(config: &Config) {
     if !config.production() {
         return;
     }
-    warn!("EMAIL_BACKEND is console: the links of mails, and so their tokens, are in this log");
+    if matches!(config.mailing, Mailing::Console) {
+        warn!("EMAIL_BACKEND is console: the links of mails, and so their tokens, are in this log");
+    }
     if config.rate_limits.is_none() {
         warn!("ENABLE_RATE_LIMITING is false: nothing limits the number of requests");
     }
@@ -228,7 +301,7 @@ mod tests {
     #[test]
     fn port_0_becomes_the_real_one() {
         let folder = tempfile::tempdir().unwrap();
-        let (listener, address) = listen(&config(&folder, &[("PORT", "0")])).unwrap();
+        let (listener, address) = listen(&config(&folder, &[]), &PORT, 0).unwrap();
         let port = listener.local_addr().unwrap().port();
         assert_ne!(port, 0);
         assert_eq!(address, format!("http://127.0.0.1:{port}"));
@@ -237,14 +310,16 @@ mod tests {
     #[test]
     fn a_taken_port_is_said_in_one_line() {
         let folder = tempfile::tempdir().unwrap();
-        let (_taken, address) = listen(&config(&folder, &[("PORT", "0")])).unwrap();
-        let port = address.rsplit(':').next().unwrap();
-        let failure = listen(&config(&folder, &[("PORT", port)])).unwrap_err();
+        let config = config(&folder, &[]);
+        let (taken, address) = listen(&config, &PORT, 0).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let failure = listen(&config, &METRICS_PORT, port).unwrap_err();
         let line = failure.to_string();
         assert!(
             line.starts_with(&format!("cannot listen on {address}: ")),
             "{line}"
         );
+        assert!(line.ends_with("choose another METRICS_PORT"), "{line}");
         assert!(!line.contains('\n'), "{line}");
     }
 

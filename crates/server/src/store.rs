@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use tasks_domain::account::{SessionRepository, UserRepository};
 use tasks_domain::category::CategoryRepository;
-use tasks_domain::health::{HealthProbe, SchemaProbe};
+use tasks_domain::health::{HealthProbe, PoolProbe, SchemaProbe};
+use tasks_domain::housekeeping::{Housekeeping, HousekeepingService};
+use tasks_domain::mail::Outbox;
 use tasks_domain::task::TaskRepository;
 use tasks_postgres::{PgOptions, PgStore};
+use tasks_security::SystemClock;
 use tasks_sqlite::{SqliteOptions, SqliteStore};
 use tracing::{info, warn};
 
@@ -30,8 +33,11 @@ pub(crate) struct Ports {
     pub(crate) sessions: Arc<dyn SessionRepository>,
     pub(crate) tasks: Arc<dyn TaskRepository>,
     pub(crate) categories: Arc<dyn CategoryRepository>,
+    pub(crate) outbox: Arc<dyn Outbox>,
+    pub(crate) housekeeping: Arc<dyn Housekeeping>,
     pub(crate) health: Arc<dyn HealthProbe>,
     pub(crate) schema: Arc<dyn SchemaProbe>,
+    pub(crate) pool: Arc<dyn PoolProbe>,
 }
 
 impl Ports {
@@ -41,8 +47,11 @@ impl Ports {
             + SessionRepository
             + TaskRepository
             + CategoryRepository
+            + Outbox
+            + Housekeeping
             + HealthProbe
             + SchemaProbe
+            + PoolProbe
             + Clone
             + 'static,
     {
@@ -52,9 +61,21 @@ impl Ports {
             sessions: store.clone(),
             tasks: store.clone(),
             categories: store.clone(),
+            outbox: store.clone(),
+            housekeeping: store.clone(),
             health: store.clone(),
-            schema: store,
+            schema: store.clone(),
+            pool: store,
         }
+    }
+
+    /// Removes what is over, as the configuration says.
+    pub(crate) fn housekeeping_service(&self, config: &Config) -> HousekeepingService {
+        HousekeepingService::new(
+            self.housekeeping.clone(),
+            Arc::new(SystemClock),
+            config.retention,
+        )
     }
 }
 

@@ -9,12 +9,12 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
-use tasks_domain::account::Email;
 use tasks_security::JwtAlgorithm;
+use tasks_smtp::{Sender, SmtpTls};
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
-use super::{Database, EmailBackend, Environment, Host, LogFormat, MIN_KEY_BYTES, SmtpTls};
+use super::{Database, EmailBackend, Environment, Host, LogFormat, MIN_KEY_BYTES};
 
 type Parsed<T> = Result<T, String>;
 
@@ -132,16 +132,9 @@ pub(super) fn key(text: &str) -> Parsed<SecretString> {
 }
 
 /// `address` or `Name <address>`.
-pub(super) fn mailbox(text: &str) -> Parsed<String> {
-    let address = match text.strip_suffix('>').and_then(|rest| rest.split_once('<')) {
-        Some((name, address)) if !name.contains(char::is_control) => address,
-        _ => text,
-    };
-    if Email::parse(address).is_ok() {
-        Ok(text.to_owned())
-    } else {
-        Err("is not an e-mail address".to_owned())
-    }
+pub(super) fn sender(text: &str) -> Parsed<Sender> {
+    text.parse()
+        .map_err(|_reason| "is not an e-mail address".to_owned())
 }
 
 /// The file of a `sqlite://` URL, or the URL of a server, which the adapter reads further.

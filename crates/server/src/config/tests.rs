@@ -78,6 +78,8 @@ fn nothing_has_to_be_set_in_development() {
     let window = Duration::from_mins(1);
     assert_eq!(limits.user, Quota { limit: 100, window });
     assert_eq!(limits.anonymous, Quota { limit: 20, window });
+    assert_eq!(config.bounds, Bounds::default());
+    assert_eq!(config.metrics_port, None);
     assert_eq!(config.log_level, "info");
     assert_eq!(config.log_format, LogFormat::Json);
 }
@@ -120,7 +122,6 @@ fn everything_wrong_is_named_at_once() {
             "PORT",
             "JWT_SECRET_KEY",
             "BCRYPT_COST",
-            "EMAIL_BACKEND",
             "SMTP_HOST",
             "SMTP_FROM",
             "CORS_ORIGINS",
@@ -207,6 +208,14 @@ fn whole_numbers_have_bounds() {
         ("RATE_LIMIT_USER", 1, 1_000_000_000),
         ("RATE_LIMIT_ANONYMOUS", 1, 1_000_000_000),
         ("RATE_LIMIT_WINDOW_SECONDS", 1, 86_400),
+        ("METRICS_PORT", 0, 65_535),
+        ("REQUEST_TIMEOUT_SECONDS", 1, 5),
+        ("BODY_TIMEOUT_SECONDS", 1, 4),
+        ("HEADER_TIMEOUT_SECONDS", 1, 60),
+        ("KEEP_ALIVE_SECONDS", 1, 3600),
+        ("SHUTDOWN_DELAY_SECONDS", 0, 300),
+        ("MAX_BODY_BYTES", 1024, 1_048_576),
+        ("MAX_CONNECTIONS", 1, 1_000_000),
     ] {
         for good in [min, max] {
             config(&[(name, &good.to_string())]);
@@ -246,6 +255,39 @@ fn numbers_arrive_where_they_belong() {
     let window = Duration::from_secs(7);
     assert_eq!(limits.user, Quota { limit: 5, window });
     assert_eq!(limits.anonymous, Quota { limit: 6, window });
+}
+
+#[test]
+fn bounds_arrive_where_they_belong() {
+    let config = config(&[
+        ("REQUEST_TIMEOUT_SECONDS", "1"),
+        ("BODY_TIMEOUT_SECONDS", "2"),
+        ("HEADER_TIMEOUT_SECONDS", "3"),
+        ("KEEP_ALIVE_SECONDS", "4"),
+        ("SHUTDOWN_DELAY_SECONDS", "5"),
+        ("MAX_BODY_BYTES", "2048"),
+        ("MAX_CONNECTIONS", "6"),
+    ]);
+    let expected = Bounds {
+        request_timeout: Duration::from_secs(1),
+        body_timeout: Duration::from_secs(2),
+        header_timeout: Duration::from_secs(3),
+        keep_alive: Duration::from_secs(4),
+        shutdown_delay: Duration::from_secs(5),
+        max_body_bytes: 2048,
+        max_connections: 6,
+    };
+    assert_eq!(config.bounds, expected);
+}
+
+#[test]
+fn metrics_have_a_port_of_their_own() {
+    assert_eq!(config(&[("METRICS_PORT", "81")]).metrics_port, Some(81));
+    let free = config(&[("PORT", "0"), ("METRICS_PORT", "0")]);
+    assert_eq!(free.metrics_port, Some(0));
+    let line = error(&[("METRICS_PORT", "8000")], "METRICS_PORT");
+    assert!(line.starts_with("METRICS_PORT is PORT too: "), "{line}");
+    error(&[("PORT", "81"), ("METRICS_PORT", "81")], "METRICS_PORT");
 }
 
 #[test]
@@ -391,20 +433,6 @@ fn migrations_of_a_server_run_at_start_in_development_only() {
 }
 
 #[test]
-fn what_comes_later_is_refused_and_not_ignored() {
-    let later = "is not supported by this version yet";
-    let line = error(
-        &[
-            ("EMAIL_BACKEND", "smtp"),
-            ("SMTP_HOST", "mail"),
-            ("SMTP_FROM", "a@example.org"),
-        ],
-        "EMAIL_BACKEND",
-    );
-    assert!(line.contains(later), "{line}");
-}
-
-#[test]
 fn keys_have_32_bytes() {
     for name in ["JWT_SECRET_KEY", "JWT_SECRET_KEY_PREV"] {
         config(&[(name, &"k".repeat(32))]);
@@ -469,12 +497,14 @@ fn production_asks_for_more() {
 
 #[test]
 fn mail_goes_to_the_console() {
-    config(&[("EMAIL_BACKEND", "console")]);
+    for pairs in [&[][..], &[("EMAIL_BACKEND", "console")]] {
+        assert!(matches!(config(pairs).mailing, Mailing::Console));
+    }
     refused("EMAIL_BACKEND", &["sendmail", "Console"]);
 }
 
 #[test]
-fn a_mail_server_is_checked_though_not_used_yet() {
+fn a_mail_server_is_checked_also_where_mail_goes_to_the_console() {
     refused("SMTP_HOST", &["smtp://mail", "a b"]);
     refused("SMTP_TLS", &["ssl", "TLS"]);
     refused(
@@ -496,13 +526,44 @@ fn a_mail_server_is_checked_though_not_used_yet() {
             "{listing}"
         );
     }
+}
 
+#[test]
+fn mail_goes_to_a_server_that_is_named() {
     let smtp = [
         ("EMAIL_BACKEND", "smtp"),
         ("SMTP_HOST", "mail"),
-        ("SMTP_FROM", "a@example.org"),
+        ("SMTP_FROM", "Tasks <a@example.org>"),
     ];
-    assert_eq!(errors(&smtp).len(), 1, "that there is no such backend yet");
+    let more = [
+        ("SMTP_TLS", "tls"),
+        ("SMTP_USERNAME", "me"),
+        ("SMTP_PASSWORD", SECRET),
+    ];
+    let Mailing::Smtp(server) = config(&[&smtp[..], &more].concat()).mailing else {
+        panic!("mail does not go to a server");
+    };
+    assert_eq!((server.host.as_str(), server.port), ("mail", 465));
+    assert_eq!(server.tls, SmtpTls::Tls);
+    assert_eq!(server.from.to_string(), "Tasks <a@example.org>");
+    let (name, password) = server.credentials.unwrap();
+    assert_eq!((name.as_str(), password.expose_secret()), ("me", SECRET));
+
+    // In production without an excuse for the console.
+    let mailing = |more: &[(&str, &str)]| {
+        let pairs = [&smtp[..], &[("ALLOW_CONSOLE_EMAIL", "false")], more].concat();
+        config(&production(&pairs)).mailing
+    };
+    let Mailing::Smtp(server) = mailing(&[]) else {
+        panic!("mail does not go to a server");
+    };
+    assert_eq!((server.port, server.tls), (587, SmtpTls::StartTls));
+    assert!(server.credentials.is_none());
+    mailing(&[("SMTP_TLS", "none")]);
+    let in_the_clear = [&smtp[..], &more[1..], &[("SMTP_TLS", "none")]].concat();
+    let line = error(&production(&in_the_clear), "SMTP_TLS");
+    assert!(line.contains("SMTP_PASSWORD in the clear"), "{line}");
+
     for missing in ["SMTP_HOST", "SMTP_FROM"] {
         let mut pairs = smtp.to_vec();
         pairs.retain(|(name, _)| *name != missing);
@@ -524,6 +585,22 @@ fn a_mail_server_is_checked_though_not_used_yet() {
             "{lines:?}"
         );
     }
+}
+
+#[test]
+fn deleted_tasks_are_kept_for_a_number_of_days_or_for_ever() {
+    let kept = |pairs: &[(&str, &str)]| config(pairs).retention.deleted_tasks;
+    let days = |days: u64| Some(Duration::from_hours(24 * days));
+    assert_eq!(kept(&[]), days(30));
+    assert_eq!(kept(&[("DELETED_TASK_RETENTION_DAYS", "1")]), days(1));
+    assert_eq!(kept(&[("DELETED_TASK_RETENTION_DAYS", "0")]), None);
+    refused("DELETED_TASK_RETENTION_DAYS", &["-1", "36501", "a month"]);
+}
+
+#[test]
+fn metrics_can_be_switched_off() {
+    assert!(config(&[]).metrics);
+    assert!(!config(&[("ENABLE_METRICS", "false")]).metrics);
 }
 
 #[test]
@@ -672,7 +749,7 @@ fn no_secret_is_shown_where_something_is_wrong() {
         ("EMAIL_BACKEND", "smtp"),
         ("SMTP_PASSWORD", hush),
     ]);
-    assert_eq!(lines.len(), 10, "{lines:#?}");
+    assert_eq!(lines.len(), 9, "{lines:#?}");
     assert!(!lines.join("\n").contains(hush), "{lines:#?}");
 }
 

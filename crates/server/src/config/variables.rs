@@ -71,9 +71,12 @@ variables! {
     PORT: Plain, Text("8000"),
         "a whole number from 0 to 65535",
         "The port to listen on. 0 picks a free one.";
+    METRICS_PORT: Plain, Unset,
+        "a whole number from 0 to 65535; not PORT, unless 0",
+        "A port for /metrics alone, which then is not at PORT. 0 picks a free one. Ignored without `ENABLE_METRICS`.";
     PUBLIC_URL: Url, Depends("http://HOST:PORT"),
         "an absolute http or https URL without user, query and fragment",
-        "Where users reach the service: the base of the links in mails.";
+        "Where users reach the service, or the front end that stands for it: the base of the links in mails.";
     DATABASE_URL: Url, Text("sqlite://data/tasks.db"),
         "sqlite://relative/path or sqlite:///absolute/path of a file, or postgres://user:password@host:port/database?sslmode=…",
         "Where the data is: in a file of this process's own, or on a server that several share.";
@@ -111,13 +114,13 @@ variables! {
         BOOLEAN,
         "Accepts that in production the links of mails, and so their tokens, are in the log.";
     EMAIL_BACKEND: Plain, Text("console"),
-        "console; in production only with ALLOW_CONSOLE_EMAIL=true",
-        "Where mails go. `console` writes their links to the log; `smtp` comes with a later version.";
+        "console or smtp; console in production only with ALLOW_CONSOLE_EMAIL=true",
+        "Where mails go: their links to the log, or whole to a mail server.";
     SMTP_HOST: Plain, Unset,
         "a host name or an IP address; needed with EMAIL_BACKEND=smtp",
         "The mail server.";
     SMTP_TLS: Plain, Text("starttls"),
-        "none, starttls or tls",
+        "none, starttls or tls; in production not none with SMTP_USERNAME",
         "How the connection to the mail server is encrypted.";
     SMTP_PORT: Plain, Depends("587 with starttls, 465 with tls, 25 with none"),
         "a whole number from 1 to 65535",
@@ -131,6 +134,9 @@ variables! {
     SMTP_FROM: Plain, Unset,
         "an e-mail address, alone or as `Name <address>`; needed with EMAIL_BACKEND=smtp",
         "The sender of mails.";
+    DELETED_TASK_RETENTION_DAYS: Plain, Text("30"),
+        "a whole number from 0 to 36500; 0 keeps them for ever",
+        "How long a deleted task keeps its row.";
     CORS_ORIGINS: Url, Depends("development and test: http://localhost:3000,http://localhost:8000; production: none"),
         "origins such as https://app.example.org, separated by commas; * for any, but not in production",
         "The web sites whose scripts may call the service.";
@@ -149,9 +155,30 @@ variables! {
     RATE_LIMIT_WINDOW_SECONDS: Plain, Text("60"),
         "a whole number from 1 to 86400",
         "How long the window is.";
+    REQUEST_TIMEOUT_SECONDS: Plain, Text("5"),
+        "a whole number from 1 to 5",
+        "How long a request may take from its head to its answer: half a second before, it is answered 503.";
+    BODY_TIMEOUT_SECONDS: Plain, Text("3"),
+        "a whole number from 1 to 4",
+        "How long a body may take to arrive whole; beyond, 400. It is part of `REQUEST_TIMEOUT_SECONDS`.";
+    HEADER_TIMEOUT_SECONDS: Plain, Text("5"),
+        "a whole number from 1 to 60",
+        "How long a new connection may take to send its first request's head; beyond, 408.";
+    KEEP_ALIVE_SECONDS: Plain, Text("75"),
+        "a whole number from 1 to 3600",
+        "How long a connection may be idle between two requests: longer than proxies and clients keep theirs, or they meet closed ones.";
+    SHUTDOWN_DELAY_SECONDS: Plain, Text("0"),
+        "a whole number from 0 to 300",
+        "How long everything goes on after a signal to end, but not ready any more, so that a balancer notices.";
+    MAX_BODY_BYTES: Plain, Text("65536"),
+        "a whole number from 1024 to 1048576",
+        "How large a body may be; beyond, 413. The largest valid one has a tenth of the default.";
+    MAX_CONNECTIONS: Plain, Text("2000"),
+        "a whole number from 1 to 1000000",
+        "How many connections there are at most; more wait to be accepted. An idle one takes some KiB, one that sends a large body twice the body.";
     ENABLE_METRICS: Plain, Text("true"),
         BOOLEAN,
-        "Whether there are metrics; they come with a later version.";
+        "Whether metrics are taken, and told at /metrics.";
     LOG_LEVEL: Plain, Text("info"),
         "off, error, warn, info, debug, trace, or such levels by target: info,tasks_http=debug",
         "What is logged.";
