@@ -45,7 +45,7 @@ const KNOWN_TO_THE_DOMAIN: [&str; 6] = [
 ];
 
 /// What belongs to one side of the hexagon: beginnings of crates' names, and who may know them.
-const GUARDED: [(&[&str], &[&str]); 11] = [
+const GUARDED: [(&[&str], &[&str]); 13] = [
     (&["diesel"], &["tasks-postgres", "tasks-sqlite"]),
     (
         &["diesel-async", "tokio-postgres-rustls"],
@@ -57,11 +57,18 @@ const GUARDED: [(&[&str], &[&str]); 11] = [
     (&["actix-", "utoipa", "garde"], &["tasks-http", "task-api"]),
     (&["redis", "deadpool-redis"], &["tasks-redis"]),
     (&["deadpool"], &["tasks-postgres", "tasks-redis"]),
-    (&["lettre"], &["tasks-smtp"]),
+    (&["lettre", "askama"], &["tasks-smtp"]),
     (&["moka"], &["tasks-memory"]),
-    (&["jsonwebtoken", "bcrypt"], &["tasks-security"]),
+    (&["jsonwebtoken", "bcrypt", "hmac"], &["tasks-security"]),
+    (&["clap", "dotenvy", "tracing-subscriber"], &["task-api"]),
+    // Instruments are made where something is counted; what keeps and tells it is the binary's.
+    (&["opentelemetry"], &["tasks-http", "task-api"]),
     (
-        &["clap", "dotenvy", "tracing-subscriber", "opentelemetry"],
+        &[
+            "opentelemetry_sdk",
+            "opentelemetry-prometheus",
+            "prometheus",
+        ],
         &["task-api"],
     ),
 ];

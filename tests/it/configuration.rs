@@ -39,6 +39,7 @@ fn every_wrong_variable_is_named_at_once_and_no_secret_is_told() {
         ("CORS_ORIGINS", "no-origin"),
         ("DATABASE_POOL_SIZE", "201"),
         ("DATABASE_URL", "mysql://ada:hush-database@db/tasks"),
+        ("DELETED_TASK_RETENTION_DAYS", "-1"),
         ("EMAIL_BACKEND", "pigeon"),
         ("ENABLE_METRICS", "perhaps"),
         ("ENABLE_RATE_LIMITING", "maybe"),
@@ -54,6 +55,8 @@ fn every_wrong_variable_is_named_at_once_and_no_secret_is_told() {
         ("REFRESH_TOKEN_EXPIRE_DAYS", "31"),
         ("REQUIRE_VERIFIED_EMAIL", "yes, please"),
         ("RUN_MIGRATIONS", "later"),
+        ("SMTP_FROM", "nobody"),
+        ("SMTP_HOST", "two words"),
         ("SMTP_PORT", "0"),
         ("SMTP_TLS", "ssl3"),
         ("TRUSTED_PROXIES", "10.0.0.0/33"),
@@ -90,6 +93,24 @@ fn production_asks_for_more() {
         "JWT_SECRET_KEY",
     ];
     assert_eq!(refused(&setup), expected);
+}
+
+#[test]
+fn a_mail_server_asks_for_more() {
+    let setup = Setup::new().with("EMAIL_BACKEND", "smtp");
+    assert_eq!(refused(&setup), ["SMTP_FROM", "SMTP_HOST"]);
+    let setup = setup
+        .with("SMTP_FROM", "Tasks <tasks@example.com>")
+        .with("SMTP_HOST", "mail.example.com")
+        .with("SMTP_PASSWORD", "hush-mail");
+    assert_eq!(refused(&setup), ["SMTP_USERNAME"]);
+    let setup = setup
+        .with("APP_ENV", "production")
+        .with("BCRYPT_COST", "10")
+        .with("JWT_SECRET_KEY", KEY)
+        .with("SMTP_TLS", "none")
+        .with("SMTP_USERNAME", "tasks");
+    assert_eq!(refused(&setup), ["SMTP_TLS"]);
 }
 
 #[test]
@@ -134,6 +155,8 @@ fn config_shows_what_holds_but_no_secret() {
     let lines: Vec<&str> = output.stdout.lines().collect();
     for line in [
         "APP_ENV=test",
+        "DELETED_TASK_RETENTION_DAYS=30",
+        "EMAIL_BACKEND=console",
         "JWT_ALGORITHM=HS256",
         "JWT_SECRET_KEY=***",
         "JWT_SECRET_KEY_PREV=***",

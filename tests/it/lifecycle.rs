@@ -1,15 +1,20 @@
 //! From the start to the end, and back again.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, Service, Setup, Signal, eventually, raw_connection, read_answer};
+use crate::support::{
+    Client, PASSWORD, Service, Setup, Signal, database, eventually, raw_connection, read_answer,
+    send_raw,
+};
 
 #[test]
 fn data_and_tokens_survive_a_restart() {
@@ -106,6 +111,186 @@ fn a_request_in_flight_is_answered_before_the_end() {
     assert_eq!(answer.status, 201, "{answer:?}");
     assert!(answer.body.contains("access_token"));
     assert_eq!(service.wait().status, 0);
+}
+
+/// Waits until the service says that it is not ready.
+fn is_soon_draining(client: &Client) {
+    let answer = eventually("the service is not ready", || {
+        Some(client.get("/health/ready")).filter(|answer| answer.status != 200)
+    });
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(answer.body["status"], "not_ready");
+}
+
+#[test]
+fn until_balancers_have_noticed_it_goes_on() {
+    // As long as it takes, and the second signal ends it.
+    let setup = Setup::new().with("SHUTDOWN_DELAY_SECONDS", "300");
+    let service = setup.start();
+    let (client, _) = service.register("ada@example.com");
+    let (path, _) = client.create_task("Before");
+    assert_eq!(client.get(&path).header("connection"), "");
+
+    service.signal(Signal::Terminate);
+    is_soon_draining(&service.client());
+    for path in [path, client.create_task("Meanwhile").0] {
+        // The connection that is kept alive is told to close, and the next one is served too.
+        let answer = client.get(&path);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.header("connection"), "close");
+    }
+    assert_eq!(service.client().get("/health/live").status, 200);
+    assert_eq!(service.stop(Signal::Terminate).status, 143);
+}
+
+#[test]
+fn when_balancers_have_had_their_time_it_ends() {
+    let delay = Duration::from_secs(1);
+    let setup = Setup::new().with("SHUTDOWN_DELAY_SECONDS", "1");
+    let service = setup.start();
+    // An idle connection holds nothing up.
+    let (_client, _) = service.register("ada@example.com");
+    let asked = Instant::now();
+    let output = service.stop(Signal::Terminate);
+    assert_eq!(output.status, 0, "{output:?}");
+    assert!(asked.elapsed() >= delay);
+}
+
+/// What shares requests out between instances that say that they are ready.
+struct Balancer {
+    /// Nobody where an instance is away.
+    instances: [Mutex<Option<Client>>; 2],
+    asked: AtomicUsize,
+    is_restarting: AtomicBool,
+}
+
+impl Balancer {
+    /// An instance that is ready, by turns, and its place.
+    fn next(&self) -> (usize, Client) {
+        let turn = self.asked.fetch_add(1, Ordering::Relaxed);
+        [turn % 2, (turn + 1) % 2]
+            .into_iter()
+            .find_map(|place| Some((place, self.instances[place].lock().unwrap().clone()?)))
+            .expect("one of two is always ready")
+    }
+
+    /// Sends a request to whoever is ready. One that is away by now may refuse the connection.
+    fn send(&self, method: &str, path: &str, body: Option<&Value>, expected: u16) {
+        loop {
+            let (place, client) = self.next();
+            match client.send(method, path, body) {
+                Ok(answer) => return assert_eq!(answer.status, expected, "{answer:?}"),
+                Err(ureq::Error::Io(error))
+                    if error.kind() == ErrorKind::ConnectionRefused
+                        && self.instances[place].lock().unwrap().is_none() => {}
+                Err(error) => panic!("{method} {path}: {error}"),
+            }
+        }
+    }
+}
+
+/// Whatever happens, callers come to an end.
+struct Restarting<'a>(&'a Balancer);
+
+impl Drop for Restarting<'_> {
+    fn drop(&mut self) {
+        self.0.is_restarting.store(false, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn two_instances_restarted_in_turn_fail_no_request() {
+    const REQUESTS: usize = 10_000;
+    const CALLERS: usize = 8;
+
+    let database = database();
+    let setup = Setup::new()
+        .on_postgres(&database.url)
+        .with("JWT_SECRET_KEY", &"k".repeat(32))
+        .with("SHUTDOWN_DELAY_SECONDS", "2");
+    let mut services = [setup.start(), setup.start()];
+    let (_, grant) = services[0].register("ada@example.com");
+    let balancer = Balancer {
+        instances: services
+            .each_ref()
+            .map(|service| Mutex::new(Some(service.signed_in(&grant)))),
+        asked: AtomicUsize::new(0),
+        is_restarting: AtomicBool::new(true),
+    };
+    let created = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            scope.spawn(|| {
+                let body = json!({ "title": "Go on" });
+                while balancer.is_restarting.load(Ordering::Relaxed)
+                    || balancer.asked.load(Ordering::Relaxed) < REQUESTS
+                {
+                    balancer.send("POST", "/api/v1/tasks", Some(&body), 201);
+                    created.fetch_add(1, Ordering::Relaxed);
+                    balancer.send("GET", "/api/v1/users/me", None, 200);
+                    balancer.send("GET", "/api/v1/tasks?limit=1", None, 200);
+                }
+            });
+        }
+        let _restarting = Restarting(&balancer);
+        for (service, instance) in services.iter_mut().zip(&balancer.instances) {
+            service.signal(Signal::Terminate);
+            is_soon_draining(&service.client());
+            *instance.lock().unwrap() = None;
+            let old = std::mem::replace(service, setup.start());
+            assert_eq!(old.wait().status, 0);
+            *instance.lock().unwrap() = Some(service.signed_in(&grant));
+        }
+    });
+    let tasks = services[0].signed_in(&grant).get("/api/v1/tasks");
+    assert_eq!(tasks.body["total"], created.into_inner(), "none is lost");
+}
+
+/// What `/metrics` at an address answers.
+fn metrics_at(address: &str) -> u16 {
+    let head = "GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    let answer = send_raw(address, head.as_bytes());
+    let is_told = answer.body.contains("# TYPE task_api_build_info gauge");
+    assert_eq!(is_told, answer.status == 200, "{answer:?}");
+    answer.status
+}
+
+/// Where the log says that metrics are told.
+fn metrics_address(service: &Service) -> Option<String> {
+    let log = service.log();
+    let line = log.iter().find(|line| line["metrics"].is_string())?;
+    let url = line["metrics"].as_str()?;
+    let address = url.strip_prefix("http://")?.strip_suffix("/metrics")?;
+    Some(address.to_owned())
+}
+
+#[test]
+fn metrics_may_have_a_port_of_their_own() {
+    let service = Service::start();
+    assert_eq!(metrics_at(service.address()), 200);
+    assert_eq!(metrics_address(&service), None);
+
+    let service = Setup::new().with("METRICS_PORT", "0").start();
+    let address = metrics_address(&service).unwrap();
+    assert_eq!(metrics_at(&address), 200);
+    assert_eq!(metrics_at(service.address()), 404);
+    let port = address.rsplit(':').next().unwrap();
+    let output = Setup::new().with("METRICS_PORT", port).run(&[]);
+    assert_eq!(output.status, 1, "{output:?}");
+    let line = output.one_line();
+    assert!(line.ends_with("choose another METRICS_PORT"), "{line}");
+    assert_eq!(service.stop(Signal::Terminate).status, 0);
+
+    let none = Setup::new().with("ENABLE_METRICS", "false");
+    let service = none.with("METRICS_PORT", "0").start();
+    assert_eq!(metrics_address(&service), None);
+    assert_eq!(metrics_at(service.address()), 404);
+
+    let both = Setup::new().with("PORT", port).with("METRICS_PORT", port);
+    let output = both.run(&[]);
+    assert_eq!(output.status, 78, "{output:?}");
+    let line = output.one_line();
+    assert!(line.starts_with("METRICS_PORT is PORT too: "), "{line}");
 }
 
 #[test]

@@ -3,13 +3,18 @@
 //! Each test has a service, a port and a folder of its own, so all of them run at once.
 #![cfg(test)]
 
+mod accounts;
 mod arrows;
 mod bad_days;
+mod browser;
 mod configuration;
 mod faults;
 mod journey;
 mod lifecycle;
+mod mails;
+mod metrics;
 mod readme;
+mod sessions;
 mod stores;
 mod support;
 mod two_instances;

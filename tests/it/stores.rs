@@ -1,4 +1,5 @@
-//! The same service on `PostgreSQL` and Redis: nothing that a consumer sees differs.
+//! The same service on `PostgreSQL` and Redis: nothing that a consumer sees differs. And what is done to
+//! a store by hand.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +8,11 @@ use serde_json::{Value, json};
 use crate::journey::journey;
 use crate::lifecycle::survive_a_restart;
 use crate::support::{
-    Answer, PASSWORD, SERVER_PASSWORD, Service, Setup, Signal, at_once, database, database_on,
-    eventually, postgres, redis,
+    Answer, PASSWORD, SERVER_PASSWORD, Service, Setup, Signal, Store, at_once, database,
+    database_on, eventually, on_every_store, postgres, redis,
 };
+
+on_every_store!(cleanup_removes_what_is_over);
 
 /// `EX_CONFIG` of `sysexits.h`.
 const CONFIG_STATUS: i32 = 78;
@@ -267,4 +270,92 @@ fn the_service_may_start_before_the_database() {
     is_soon_ready(&service);
     assert_eq!(register(&service).status, 201);
     assert_eq!(service.client().get("/health").status, 200);
+}
+
+const DAY: i64 = 24 * 60 * 60;
+
+/// Sets the instants in a column to some days before those in another.
+fn set_back(store: &Store, table: &str, column: &str, days: i64, from: &str) {
+    let instant = store.earlier(from, days * DAY);
+    store.execute(&format!(
+        "UPDATE {table} SET {column} = {instant} WHERE {from} IS NOT NULL"
+    ));
+}
+
+fn cleanup_removes_what_is_over(store: &Store) {
+    // Mails wait, so that there is one to give up.
+    let setup = store.setup.clone().without_mail_server();
+    let service = setup.start();
+
+    // Of each kind something that is over, and then something that is not, or not for long enough.
+    service.register("ada@example.com");
+    set_back(store, "sessions", "expires_at", 7, "expires_at");
+    eventually("the mail was tried", || {
+        (store.count("outbox WHERE attempts > 0") == 1).then_some(())
+    });
+    // Given up first: another attempt would make its token new.
+    set_back(store, "outbox", "dead_at", 7, "created_at");
+    let token = "verification_token_expires_at";
+    set_back(store, "users", token, 1, token);
+    let login = service.client().log_in("ada@example.com", PASSWORD).body;
+    assert_eq!(service.client().refresh(&login).status, 200);
+    let used = store.earlier("expires_at", 7 * DAY);
+    store.execute(&format!(
+        "UPDATE refresh_tokens SET expires_at = {used} WHERE revoked_at IS NOT NULL"
+    ));
+    let logout = service.client().log_in("ada@example.com", PASSWORD).body;
+    let token = json!({ "refresh_token": logout["refresh_token"] });
+    assert_eq!(service.client().auth("logout", &token).status, 204);
+    let ada = service.signed_in(&login);
+    let delete_a_task = || assert_eq!(ada.delete(&ada.create_task("Report").0).status, 204);
+    delete_a_task();
+    set_back(store, "tasks", "deleted_at", 30, "deleted_at");
+    delete_a_task();
+    let (_, bobs) = service.register("bob@example.com");
+
+    let service = if store.is_sqlite() {
+        let output = setup.run(&["cleanup"]);
+        assert_eq!((output.status, output.stdout.as_str()), (1, ""));
+        let line = output.one_line();
+        let expected = "tasks.db is in use by another process";
+        assert!(line.contains(expected), "{line}");
+        assert_eq!(service.stop(Signal::Terminate).status, 0);
+        None
+    } else {
+        Some(service)
+    };
+    let clean_up = |setup: &Setup, expected: [u32; 5]| {
+        let output = setup.run(&["cleanup"]);
+        assert_eq!(
+            (output.status, output.stderr.as_str()),
+            (0, ""),
+            "{output:?}"
+        );
+        let kinds = [
+            "sessions",
+            "refresh_tokens",
+            "mail_tokens",
+            "dead_mails",
+            "deleted_tasks",
+        ];
+        let report: BTreeSet<String> = expected
+            .iter()
+            .zip(kinds)
+            .map(|(count, kind)| format!("removed {count} {kind}"))
+            .collect();
+        let lines: BTreeSet<String> = output.stdout.lines().map(str::to_owned).collect();
+        assert_eq!(lines, report);
+    };
+    let for_ever = setup.clone().with("DELETED_TASK_RETENTION_DAYS", "0");
+    clean_up(&for_ever, [2, 1, 1, 1, 0]);
+    assert_eq!(store.count("tasks"), 2);
+    clean_up(&setup, [0, 0, 0, 0, 1]);
+    clean_up(&setup, [0; 5]);
+    let left = ["users", "sessions", "refresh_tokens", "outbox", "tasks"];
+    assert_eq!(left.map(|table| store.count(table)), [2, 2, 2, 1, 1]);
+
+    // Whoever is signed in notices nothing.
+    let service = service.unwrap_or_else(|| setup.start());
+    service.are_open(&[&login, &bobs]);
+    assert_eq!(service.client().refresh(&bobs).status, 200);
 }

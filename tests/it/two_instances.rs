@@ -1,13 +1,19 @@
 //! Two instances of the service are one to whoever uses them.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use tasks_testkit::servers::RedisServer;
 
 use crate::support::{
-    Answer, Client, Database, PASSWORD, Service, Setup, at_once, database, eventually, redis, sql,
+    Answer, Client, Database, NEW_PASSWORD, PASSWORD, Service, Setup, WRONG_PASSWORD, at_once,
+    database, eventually, redis, sql,
 };
 
-const WRONG_PASSWORD: &str = "Wrong-Horse-7!";
+/// The contract: so long after its end a session may still be taken for open on another instance.
+const EVERYWHERE: Duration = Duration::from_secs(1);
+/// What a busy machine may add to that.
+const SLACK: Duration = Duration::from_secs(1);
 
 /// Two processes with one key on one database.
 struct Pair {
@@ -52,10 +58,155 @@ impl Pair {
             .each_ref()
             .map(|service| service.client().with_token(token))
     }
+
+    fn redis(&self) -> &RedisServer {
+        self.redis.as_ref().unwrap()
+    }
+
+    /// The token of a mail's link, whichever of the two brought it on its way.
+    fn mail_token(&self, kind: &str, to: &str) -> String {
+        eventually("a log tells of the mail", || {
+            let mut services = self.services.iter();
+            services.find_map(|service| service.mail_tokens(kind, to).pop())
+        })
+    }
+
+    /// A session of a new user's, and what ends it on the first instance: a call, and its status.
+    fn session(&self, ending: Ending, email: &str) -> (Value, Box<dyn Fn() -> u16>) {
+        let (client, grant) = self.services[0].register(email);
+        let token = json!({ "refresh_token": grant["refresh_token"] });
+        let other = client.log_in(email, PASSWORD).body;
+        let [other, _] = self.clients(&other);
+        let end: Box<dyn Fn() -> u16> = match ending {
+            Ending::LogOut => Box::new(move || other.auth("logout", &token).status),
+            Ending::EndOne => {
+                let sessions = client.get("/api/v1/users/me/sessions").body;
+                let mut sessions = sessions["items"].as_array().unwrap().iter();
+                let own = sessions.find(|session| session["current"] == true).unwrap();
+                let id = own["id"].as_str().unwrap().to_owned();
+                Box::new(move || {
+                    other
+                        .delete(&format!("/api/v1/users/me/sessions/{id}"))
+                        .status
+                })
+            }
+            Ending::EndAll => Box::new(move || other.delete("/api/v1/users/me/sessions").status),
+            Ending::ChangePassword => {
+                Box::new(move || other.change_password(PASSWORD, NEW_PASSWORD).status)
+            }
+            Ending::ResetPassword => {
+                client.auth("forgot-password", &json!({ "email": email }));
+                let token = self.mail_token("reset_password", email);
+                let body = json!({ "token": token, "new_password": NEW_PASSWORD });
+                Box::new(move || other.auth("reset-password", &body).status)
+            }
+            Ending::Theft => {
+                assert_eq!(client.refresh(&grant).status, 200);
+                self.a_while_passes();
+                Box::new(move || other.auth("refresh", &token).status)
+            }
+            Ending::DeleteAccount => Box::new(move || other.delete_account(PASSWORD).status),
+        };
+        (grant, end)
+    }
+
+    /// Until a used refresh token is no client's own retry any more.
+    fn a_while_passes(&self) {
+        let rows = sql(
+            &self.database.url,
+            "UPDATE refresh_tokens SET revoked_at = revoked_at - interval '11 s'
+             WHERE revoked_at IS NOT NULL RETURNING 1",
+        );
+        assert!(!rows.is_empty());
+    }
+
+    /// Waits until both have the user from a cache, and so do not see what is changed behind their
+    /// backs.
+    fn both_remember(&self, grant: &Value) {
+        let id = grant["user"]["id"].as_str().unwrap();
+        let names = || {
+            self.clients(grant)
+                .map(|client| client.me().body["full_name"].clone())
+        };
+        let mut name = 0;
+        eventually("both remember the user", || {
+            let before = names();
+            name += 1;
+            let change = format!("UPDATE users SET full_name = 'Ada {name}' WHERE id = '{id}'");
+            sql(&self.database.url, &change);
+            (names() == before).then_some(())
+        });
+    }
+
+    /// That a session that ended just now is over: at once on the first, and on the other in time.
+    fn is_soon_over(&self, grant: &Value) {
+        let ended = Instant::now();
+        let [one, other] = self.clients(grant);
+        is_over(&one.me());
+        eventually("the session is over", || {
+            let asked = ended.elapsed();
+            let answer = other.me();
+            if answer.status != 200 {
+                is_over(&answer);
+                return Some(());
+            }
+            assert!(asked < EVERYWHERE + SLACK, "still open after {asked:?}");
+            None
+        });
+    }
 }
 
-fn refresh(client: &Client, token: &Value) -> Answer {
-    client.post("/api/v1/auth/refresh", &json!({ "refresh_token": token }))
+/// What ends sessions.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    LogOut,
+    EndOne,
+    EndAll,
+    ChangePassword,
+    ResetPassword,
+    Theft,
+    DeleteAccount,
+}
+
+impl Ending {
+    const ALL: [Self; 7] = [
+        Self::LogOut,
+        Self::EndOne,
+        Self::EndAll,
+        Self::ChangePassword,
+        Self::ResetPassword,
+        Self::Theft,
+        Self::DeleteAccount,
+    ];
+}
+
+fn is_over(answer: &Answer) {
+    assert!(answer.is_refusal(401, "token_invalid"), "{answer:?}");
+}
+
+/// Ends sessions in every way on one instance, and checks that they are over on the other too. What
+/// happens meanwhile is told how to end one, and how to check that it is over.
+fn ends_everywhere(pair: &Pair, meanwhile: impl Fn(&dyn Fn(), &dyn Fn())) {
+    let ended = Ending::ALL.map(|ending| {
+        let (grant, end) = pair.session(ending, &format!("{ending:?}@example.com").to_lowercase());
+        pair.both_remember(&grant);
+        let end = || {
+            // A stolen token gets nothing.
+            let stolen = matches!(ending, Ending::Theft);
+            let expected = if stolen { 401 } else { 204 };
+            assert_eq!(end(), expected, "{ending:?}");
+        };
+        meanwhile(&end, &|| pair.is_soon_over(&grant));
+        grant
+    });
+    // None comes back, nor when caches are believed again.
+    let (_, another) = pair.services[0].register("another@example.com");
+    pair.both_remember(&another);
+    for grant in &ended {
+        for client in pair.clients(grant) {
+            is_over(&client.me());
+        }
+    }
 }
 
 fn count(answers: &[Answer], fits: impl Fn(&Answer) -> bool) -> usize {
@@ -120,9 +271,7 @@ fn a_refresh_token_is_good_once() {
     const CALLERS: usize = 50;
     let pair = Pair::with_redis(|setup| setup);
     let (clients, grant) = pair.register();
-    let answers = at_once(CALLERS, |number| {
-        refresh(&clients[number % 2], &grant["refresh_token"])
-    });
+    let answers = at_once(CALLERS, |number| clients[number % 2].refresh(&grant));
     let statuses = statuses(&answers);
     assert_eq!(
         count(&answers, |answer| answer.status == 200),
@@ -139,7 +288,7 @@ fn a_refresh_token_is_good_once() {
         .unwrap()
         .body;
     for client in &clients {
-        let answer = refresh(client, &grant["refresh_token"]);
+        let answer = client.refresh(&grant);
         assert_eq!(answer.status, 200, "{answer:?}");
         grant = answer.body;
     }
@@ -149,21 +298,15 @@ fn a_refresh_token_is_good_once() {
 fn a_stolen_refresh_token_ends_the_session_on_both() {
     let pair = Pair::with_redis(|setup| setup);
     let ([one, other], grant) = pair.register();
-    let refreshed = refresh(&one, &grant["refresh_token"]);
+    let refreshed = one.refresh(&grant);
     assert_eq!(refreshed.status, 200, "{refreshed:?}");
-    // A while later.
-    let rows = sql(
-        &pair.database.url,
-        "UPDATE refresh_tokens SET revoked_at = revoked_at - interval '11 s'
-         WHERE revoked_at IS NOT NULL RETURNING 1",
-    );
-    assert_eq!(rows.len(), 1);
-    let reused = refresh(&other, &grant["refresh_token"]);
+    pair.a_while_passes();
+    let reused = other.refresh(&grant);
     assert!(
         reused.is_refusal(401, "refresh_token_invalid"),
         "{reused:?}"
     );
-    let next = refresh(&one, &refreshed.body["refresh_token"]);
+    let next = one.refresh(&refreshed.body);
     assert!(next.is_refusal(401, "refresh_token_invalid"), "{next:?}");
     for client in pair.clients(&refreshed.body) {
         let answer = client.get("/api/v1/users/me");
@@ -243,7 +386,7 @@ fn what_one_changes_the_other_sees_at_once() {
 #[test]
 fn without_redis_the_other_sees_it_soon() {
     let pair = Pair::without_redis();
-    let ([one, other], grant) = pair.register();
+    let ([one, other], _) = pair.register();
     for client in [&one, &other] {
         assert_eq!(client.get("/api/v1/users/me").status, 200);
     }
@@ -252,12 +395,58 @@ fn without_redis_the_other_sees_it_soon() {
     eventually("the other knows the new name", || {
         (other.get("/api/v1/users/me").body == renamed.body).then_some(())
     });
+}
 
-    let token = json!({ "refresh_token": grant["refresh_token"] });
-    assert_eq!(one.post("/api/v1/auth/logout", &token).status, 204);
-    assert!(one.get("/api/v1/users/me").is_refusal(401, "token_invalid"));
-    eventually("the other knows that the session is over", || {
-        let answer = other.get("/api/v1/users/me");
-        answer.is_refusal(401, "token_invalid").then_some(())
+#[test]
+fn a_session_ends_everywhere() {
+    let pair = Pair::with_redis(|setup| setup);
+    ends_everywhere(&pair, |end, is_over| {
+        end();
+        is_over();
+    });
+}
+
+#[test]
+fn a_session_ends_everywhere_without_redis() {
+    let pair = Pair::without_redis();
+    ends_everywhere(&pair, |end, is_over| {
+        end();
+        is_over();
+    });
+}
+
+#[test]
+fn a_session_ends_everywhere_while_redis_is_down() {
+    let pair = Pair::with_redis(|setup| setup);
+    ends_everywhere(&pair, |end, is_over| {
+        pair.redis().stop();
+        end();
+        is_over();
+        // It comes back with what it knew.
+        pair.redis().restart();
+        is_over();
+    });
+}
+
+#[test]
+fn a_session_ends_everywhere_while_redis_is_frozen() {
+    let pair = Pair::with_redis(|setup| setup);
+    ends_everywhere(&pair, |end, is_over| {
+        pair.redis().freeze();
+        end();
+        is_over();
+        pair.redis().thaw();
+        is_over();
+    });
+}
+
+#[test]
+fn a_session_ends_everywhere_though_redis_was_frozen_for_a_moment() {
+    let pair = Pair::with_redis(|setup| setup);
+    ends_everywhere(&pair, |end, is_over| {
+        pair.redis().freeze();
+        end();
+        pair.redis().thaw();
+        is_over();
     });
 }

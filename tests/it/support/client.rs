@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::{HeaderMap, Request};
 
@@ -87,8 +87,36 @@ impl Client {
     }
 
     pub(crate) fn log_in(&self, email: &str, password: &str) -> Answer {
-        let body = serde_json::json!({ "email": email, "password": password });
-        self.post("/api/v1/auth/login", &body)
+        self.auth("login", &json!({ "email": email, "password": password }))
+    }
+
+    /// A call of `/api/v1/auth`.
+    pub(crate) fn auth(&self, call: &str, body: &Value) -> Answer {
+        self.post(&format!("/api/v1/auth/{call}"), body)
+    }
+
+    /// Exchanges the refresh token of a grant.
+    pub(crate) fn refresh(&self, grant: &Value) -> Answer {
+        self.auth(
+            "refresh",
+            &json!({ "refresh_token": grant["refresh_token"] }),
+        )
+    }
+
+    /// The user whose token it is.
+    pub(crate) fn me(&self) -> Answer {
+        self.get("/api/v1/users/me")
+    }
+
+    pub(crate) fn change_password(&self, current: &str, new: &str) -> Answer {
+        let body = json!({ "current_password": current, "new_password": new });
+        self.post("/api/v1/users/me/change-password", &body)
+    }
+
+    pub(crate) fn delete_account(&self, password: &str) -> Answer {
+        let body = json!({ "password": password });
+        self.send("DELETE", "/api/v1/users/me", Some(&body))
+            .unwrap()
     }
 
     /// Creates a task; returns its path and what the service says of it.

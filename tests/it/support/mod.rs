@@ -1,22 +1,34 @@
 //! What every test needs: the binary, a process that never outlives its test, clients.
 
 mod binary;
+mod browser;
 mod client;
+mod mail;
 mod process;
 mod servers;
 mod service;
+mod store;
 
 use std::thread;
 use std::time::Duration;
 
+pub(crate) use browser::{Browser, ENTER, SPACE};
 pub(crate) use client::{Answer, Client, raw_connection, read_answer, send_raw};
+pub(crate) use mail::token;
 pub(crate) use process::Signal;
 pub(crate) use servers::{Database, database, database_on, postgres, redis, sql};
 pub(crate) use service::{Service, Setup};
+pub(crate) use store::{Store, on_every_store};
 
 /// A password that keeps the rules. Every process is checked never to print it, so it is not the
 /// one of the examples in the documentation.
 pub(crate) const PASSWORD: &str = "Patient-Donkey-8!";
+
+/// Another, for whoever changes theirs.
+pub(crate) const NEW_PASSWORD: &str = "Restless-Heron-9!";
+
+/// Nobody's.
+pub(crate) const WRONG_PASSWORD: &str = "Wrong-Horse-7!";
 
 /// The password of the servers that tests start, which no process may print either.
 pub(crate) const SERVER_PASSWORD: &str = "swordfish";

@@ -7,13 +7,15 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
-use super::{PASSWORD, SERVER_PASSWORD, eventually};
+use super::{NEW_PASSWORD, PASSWORD, SERVER_PASSWORD, WRONG_PASSWORD, eventually};
 
 /// What no process may ever print, whatever happens.
-const NEVER: [&str; 5] = [
+const NEVER: [&str; 7] = [
     "panicked",
     "RUST_BACKTRACE",
     PASSWORD,
+    NEW_PASSWORD,
+    WRONG_PASSWORD,
     SERVER_PASSWORD,
     "$2b$",
 ];

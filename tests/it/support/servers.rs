@@ -52,6 +52,11 @@ pub(crate) fn redis() -> RedisServer {
     block_on(RedisServer::start())
 }
 
+/// A server that other tests use too.
+pub(crate) fn shared_redis() -> &'static RedisServer {
+    block_on(RedisServer::shared())
+}
+
 /// Runs statements; returns the rows of all of them, each value as text, empty for NULL.
 pub(crate) fn sql(url: &str, statements: &str) -> Vec<Vec<String>> {
     block_on(async {

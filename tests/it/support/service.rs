@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::binary::binary;
 use super::process::{Output, Process, Signal};
-use super::{Client, PASSWORD, eventually};
+use super::{Client, PASSWORD, eventually, send_raw};
 
 /// What a process keeps of the environment of the tests: how to find programs, and where to write
 /// what coverage is measured from.
@@ -60,6 +60,15 @@ impl Setup {
     pub(crate) fn on_postgres(self, url: &str) -> Self {
         self.with("DATABASE_URL", url)
             .with("RUN_MIGRATIONS", "true")
+    }
+
+    /// The same with a mail server where nobody listens, so that mails wait.
+    pub(crate) fn without_mail_server(self) -> Self {
+        self.with("EMAIL_BACKEND", "smtp")
+            .with("SMTP_HOST", "127.0.0.1")
+            .with("SMTP_PORT", "1")
+            .with("SMTP_TLS", "none")
+            .with("SMTP_FROM", "tasks@example.com")
     }
 
     /// Shell commands that run first, in the same process.
@@ -136,6 +145,14 @@ impl Service {
         Setup::new().start()
     }
 
+    /// What `/metrics` says, line by line.
+    pub(crate) fn metrics(&self) -> Vec<String> {
+        let request = b"GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        let answer = send_raw(self.address(), request);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body.lines().map(str::to_owned).collect()
+    }
+
     /// `127.0.0.1:1234`.
     pub(crate) fn address(&self) -> &str {
         &self.address
@@ -163,6 +180,36 @@ impl Service {
         (self.client().with_token(token), answer.body)
     }
 
+    /// Whoever got this.
+    pub(crate) fn signed_in(&self, grant: &Value) -> Client {
+        let token = grant["access_token"].as_str().unwrap();
+        self.client().with_token(token)
+    }
+
+    /// That the access tokens of these are good, so that the service remembers their sessions.
+    pub(crate) fn are_open(&self, grants: &[&Value]) {
+        for grant in grants {
+            let answer = self.signed_in(grant).me();
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+    }
+
+    /// That neither token of these is good any more.
+    pub(crate) fn are_over(&self, grants: &[&Value]) {
+        for grant in grants {
+            let answer = self.signed_in(grant).me();
+            assert!(answer.is_refusal(401, "token_invalid"), "{answer:?}");
+        }
+        // Afterwards: being refused here makes the service look again whether a session is over.
+        for grant in grants {
+            let answer = self.client().refresh(grant);
+            assert!(
+                answer.is_refusal(401, "refresh_token_invalid"),
+                "{answer:?}"
+            );
+        }
+    }
+
     /// Every line of the log so far.
     pub(crate) fn log(&self) -> Vec<Value> {
         let lines = self.process.stdout();
@@ -170,6 +217,27 @@ impl Service {
             .iter()
             .map(|line| serde_json::from_str(line).expect(line))
             .collect()
+    }
+
+    /// The tokens of the links that the log tells of, of mails of a kind to an address, in order.
+    pub(crate) fn mail_tokens(&self, kind: &str, to: &str) -> Vec<String> {
+        let log = self.log();
+        let mails = log
+            .iter()
+            .filter(|line| line["mail_kind"] == kind && line["mail_to"] == to);
+        mails
+            .map(|line| {
+                let link = line["mail_url"].as_str().unwrap();
+                link.split_once("?token=").expect(link).1.to_owned()
+            })
+            .collect()
+    }
+
+    /// The token of the nth of these mails, from 1, when it is there.
+    pub(crate) fn mail_token(&self, kind: &str, to: &str, nth: usize) -> String {
+        eventually("the log tells of the mail", || {
+            self.mail_tokens(kind, to).into_iter().nth(nth - 1)
+        })
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
