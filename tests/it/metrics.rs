@@ -7,7 +7,8 @@ const NAMES: &str = include_str!("../../deploy/observability/metric-names");
 
 #[test]
 fn every_metric_that_alerts_and_the_dashboard_ask_for_is_told() {
-    let service = Store::postgres_and_redis().setup.start();
+    let store = Store::postgres_and_redis();
+    let service = store.setup.start();
     service.register("ada@example.com");
     let told = service.metrics();
     for name in NAMES.lines() {
@@ -22,10 +23,8 @@ fn every_metric_that_alerts_and_the_dashboard_ask_for_is_told() {
 /// Mails that wait are seen from outside, and for how long they have.
 #[test]
 fn what_waits_in_the_outbox_is_told() {
-    let service = Store::postgres_and_redis()
-        .setup
-        .without_mail_server()
-        .start();
+    let store = Store::postgres_and_redis();
+    let service = store.setup.clone().without_mail_server().start();
     service.register("ada@example.com");
     let waits = || {
         let told = service.metrics();

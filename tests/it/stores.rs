@@ -290,6 +290,7 @@ fn cleanup_removes_what_is_over(store: &Store) {
     // Of each kind something that is over, and then something that is not, or not for long enough.
     service.register("ada@example.com");
     set_back(store, "sessions", "expires_at", 7, "expires_at");
+    set_back(store, "refresh_tokens", "expires_at", 7, "expires_at");
     eventually("the mail was tried", || {
         (store.count("outbox WHERE attempts > 0") == 1).then_some(())
     });
@@ -347,7 +348,7 @@ fn cleanup_removes_what_is_over(store: &Store) {
         assert_eq!(lines, report);
     };
     let for_ever = setup.clone().with("DELETED_TASK_RETENTION_DAYS", "0");
-    clean_up(&for_ever, [2, 1, 1, 1, 0]);
+    clean_up(&for_ever, [2, 3, 1, 1, 0]);
     assert_eq!(store.count("tasks"), 2);
     clean_up(&setup, [0, 0, 0, 0, 1]);
     clean_up(&setup, [0; 5]);

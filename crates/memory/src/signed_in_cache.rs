@@ -18,8 +18,8 @@ use crate::ENTRY_OVERHEAD;
 const TTL: Duration = Duration::from_mins(15);
 
 /// Likewise where other processes do change the store: a session that one of them ends is over
-/// everywhere within a second.
-const TTL_OF_SEVERAL: Duration = Duration::from_secs(1);
+/// everywhere within a second, of which half is for the look-up that the entry came from.
+const TTL_OF_SEVERAL: Duration = Duration::from_millis(500);
 
 /// How much memory the users may take: room for about 13,000 sessions of the usual size. One user's
 /// many sessions can push out others, who are then looked up again, but take no more than this.
@@ -165,7 +165,7 @@ mod tests {
         let policy = MemorySignedInCache::for_one_of_several()
             .remembered
             .policy();
-        assert_eq!(policy.time_to_live(), Some(Duration::from_secs(1)));
+        assert_eq!(policy.time_to_live(), Some(Duration::from_millis(500)));
     }
 
     #[tokio::test]

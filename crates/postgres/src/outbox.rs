@@ -290,7 +290,8 @@ impl Outbox for PgStore {
     }
 
     async fn claim(&self, now: Timestamp, until: Timestamp) -> Result<Claim, StoreError> {
-        // Every instance asks once a second, mostly in vain: that takes neither a lock nor a transaction.
+        // Every sender of every instance asks once a second, mostly in vain: that takes neither a lock nor a
+        // transaction.
         let first_due = self.read(now, |session, now| {
             Box::pin(async move {
                 let first: Option<Uuid> = due(stored(*now))

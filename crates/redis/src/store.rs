@@ -157,10 +157,14 @@ impl PoolProbe for RedisStore {
 
 #[async_trait]
 impl HealthProbe for RedisStore {
-    /// Asks Redis itself, whatever the breaker thinks.
+    /// Asks Redis itself, whatever the breaker thinks. A failure opens it like any other: it may be all
+    /// that is ever noticed of an outage.
     async fn check(&self) -> Result<(), StoreError> {
         let answer = rate_limiter::rehearse(&self.link, HEALTH_LIMIT).await;
-        answer.map_err(Failure::into_store_error)
+        answer.map_err(|failure| {
+            self.link.trip(&failure);
+            failure.into_store_error()
+        })
     }
 }
 

@@ -61,12 +61,15 @@ async fn cleanup_once(config: &Config) -> Result<String, Failure> {
 }
 
 async fn clean_up_all(service: &HousekeepingService) -> Result<String, StoreError> {
-    let mut lines = Vec::new();
+    let (mut lines, mut failed) = (Vec::new(), None);
     for what in Leftover::ALL {
-        let removed = service.clean_up(what).await?;
-        lines.push(format!("removed {removed} {}\n", what.as_str()));
+        match service.clean_up(what).await {
+            Ok(removed) => lines.push(format!("removed {removed} {}\n", what.as_str())),
+            // Another kind may be possible, and make this one so the next time.
+            Err(error) => failed = Some(error),
+        }
     }
-    Ok(lines.concat())
+    failed.map_or(Ok(lines.concat()), Err)
 }
 
 #[cfg(test)]

@@ -27,6 +27,15 @@ const POLL: Duration = Duration::from_secs(1);
 /// instance, or after the next start.
 const FLUSH: Duration = Duration::from_secs(5);
 
+/// How often a store that fails is tried in that time.
+const LAST_TRIES: Duration = Duration::from_millis(250);
+
+/// How long the store may take with what was sent last: two of its deadlines.
+const SETTLEMENT: Duration = Duration::from_secs(5);
+
+/// How often a trouble that lasts is told again.
+const REMINDER: Duration = Duration::from_mins(1);
+
 /// Rings when a mail was added.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bell(Arc<Notify>);
@@ -69,13 +78,23 @@ impl Senders {
         // Fails only if all have ended.
         let _ = self.closing.send(Some(Instant::now() + FLUSH));
         let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(FLUSH + DeliveryService::ATTEMPT, ended)
+        if timeout(FLUSH + DeliveryService::ATTEMPT + SETTLEMENT, ended)
             .await
             .is_err()
         {
             warn!("a mail was given up while it was being sent");
         }
     }
+}
+
+/// What a sender does next.
+enum Next {
+    /// There may be more.
+    GoOn,
+    /// Nothing is due.
+    Rest,
+    /// Something failed.
+    TryAgain,
 }
 
 struct Sender {
@@ -94,29 +113,29 @@ impl Sender {
             if end.is_some_and(|end| end <= Instant::now()) {
                 return;
             }
-            if self.deliver_next().await {
+            match self.deliver_next().await {
                 // Where one waited, there may be more for the others.
-                self.bell.added();
-            } else if end.is_some() {
-                return;
-            } else {
-                self.wait().await;
+                Next::GoOn => self.bell.added(),
+                Next::Rest if end.is_some() => return,
+                // What was sent has to be noted, or it would be sent again.
+                Next::TryAgain if end.is_some() => tokio::time::sleep(LAST_TRIES).await,
+                Next::Rest | Next::TryAgain => self.wait().await,
             }
         }
     }
 
-    /// Whether there was anything to deliver.
-    async fn deliver_next(&self) -> bool {
+    async fn deliver_next(&self) -> Next {
         let attempt = AssertUnwindSafe(self.delivery.deliver_next()).catch_unwind();
         // What panicked is in the log; the mail's claim ends, and the sender goes on.
         let Ok(outcome) = attempt.await else {
-            return false;
+            return Next::TryAgain;
         };
         self.troubles.report(&outcome);
         match outcome {
-            Ok(Delivery::Idle) | Err(_) => false,
+            Ok(Delivery::Idle) => Next::Rest,
+            Err(_) => Next::TryAgain,
             Ok(Delivery::Moot | Delivery::Sent(_) | Delivery::Retried(..) | Delivery::Dead(..)) => {
-                true
+                Next::GoOn
             }
         }
     }
@@ -130,7 +149,7 @@ impl Sender {
     }
 }
 
-/// What was last said of the mail server and of the outbox, so that an outage does not fill the log: the
+/// When trouble was last told, of the mail server and of the outbox: an outage does not fill the log. The
 /// counters have every attempt.
 #[derive(Debug, Default)]
 struct Troubles {
@@ -139,21 +158,17 @@ struct Troubles {
 }
 
 #[derive(Debug, Default)]
-struct Trouble(Mutex<String>);
+struct Trouble(Mutex<Option<Instant>>);
 
 impl Trouble {
-    /// Whether this was not what was said last.
-    fn is_new(&self, error: &str) -> bool {
+    /// Whether to tell of it now. Not by its text, in which servers put addresses and numbers.
+    fn is_due(&self) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = *last != error;
-        if is_new {
-            error.clone_into(&mut last);
+        let is_due = last.is_none_or(|last| last.elapsed() >= REMINDER);
+        if is_due {
+            *last = Some(Instant::now());
         }
-        is_new
-    }
-
-    fn is_over(&self) {
-        self.is_new("");
+        is_due
     }
 }
 
@@ -161,13 +176,10 @@ impl Troubles {
     /// Counts and says what came of an attempt.
     fn report(&self, outcome: &Result<Delivery, StoreError>) {
         let delivery = match outcome {
-            Ok(delivery) => {
-                self.outbox.is_over();
-                delivery
-            }
+            Ok(delivery) => delivery,
             Err(error) => {
-                let error = Failure::causes(error);
-                if self.outbox.is_new(&error) {
+                if self.outbox.is_due() {
+                    let error = Failure::causes(error);
                     warn!(
                         error,
                         "mails cannot be delivered: the outbox cannot be used"
@@ -178,14 +190,11 @@ impl Troubles {
         };
         match delivery {
             Delivery::Idle | Delivery::Moot => {}
-            Delivery::Sent(kind) => {
-                metrics::count_mail(*kind, MailOutcome::Sent);
-                self.server.is_over();
-            }
+            Delivery::Sent(kind) => metrics::count_mail(*kind, MailOutcome::Sent),
             Delivery::Retried(kind, error) => {
                 metrics::count_mail(*kind, MailOutcome::Retried);
-                let (mail_kind, error) = explained(*kind, error);
-                if self.server.is_new(&error) {
+                if self.server.is_due() {
+                    let (mail_kind, error) = explained(*kind, error);
                     warn!(
                         mail_kind,
                         error, "a mail could not be sent, and will be tried again"

@@ -290,6 +290,21 @@ async fn an_instance_that_only_finds_its_connection_broken_believes_nothing_olde
     assert!(!knows(&idle, session).await, "the old user is believed");
 }
 
+/// It closes the broken connections, by which the next request would have noticed it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_that_only_a_health_check_noticed_is_one_too() {
+    let server = RedisServer::start().await;
+    let (one, _, session) = two_on(&server.url()).await;
+    let idle = patient(&server.url());
+    assert!(knows(&idle, session).await);
+    server.stop();
+    assert!(idle.check().await.is_err());
+    one.invalidate(session.user).await;
+    drop(one);
+    server.restart();
+    assert!(!knows(&idle, session).await, "the old user is believed");
+}
+
 /// Redis took the change, and lost it with what it had not written.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_old_dump_brings_back_is_not_believed() {
