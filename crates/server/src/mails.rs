@@ -365,6 +365,30 @@ mod tests {
         }
     }
 
+    /// Who starts next would send it again.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_sent_is_noted_before_the_service_goes_away_though_the_store_fails_for_a_moment()
+     {
+        let (store, bell) = (FakeStore::default(), Bell::default());
+        let delivery = DeliveryService::new(
+            Arc::new(store.clone()),
+            Arc::new(Slow(POLL)),
+            Arc::new(FakeMailTokens::default()),
+            Arc::new(FrozenClock::at_noon()),
+        );
+        let senders = Senders::start(delivery, &bell);
+        add(&store, 1).await;
+        // In the middle of the sending.
+        tokio::time::sleep(POLL + POLL / 2).await;
+        store.fail_with_unavailable(true);
+        let back = async {
+            tokio::time::sleep(POLL * 2).await;
+            store.fail_with_unavailable(false);
+        };
+        tokio::join!(senders.finish(), back);
+        assert_eq!(store.waiting().len(), 0);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_slow_mail_does_not_hold_up_the_others() {
         let (store, bell) = (FakeStore::default(), Bell::default());
