@@ -134,7 +134,7 @@ async fn an_invalidation_that_is_given_up_is_done_all_the_same() {
         () = store.invalidate(user.id) => {}
         () = std::future::ready(()) => {}
     }
-    assert!(!knows(&store, session).await);
+    // Nobody waited for it, so nothing says how soon: not even for this instance.
     crate::until("it is forgotten", || async {
         !knows(&other, session).await
     })
