@@ -8,15 +8,20 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 /// Every crate of the workspace, and those of the workspace that it may know.
 ///
 /// The adapters never see one another; only the binary sees all. Test code is not restricted.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 13] = [
+    // Looks at the binary from outside, and past it at the stores.
+    ("bench", &["tasks-testkit"]),
+    // What both stores say of Diesel's statements to a trace: a technology's, so no adapter's and not the
+    // domain's.
+    ("tasks-diesel-trace", &[]),
     ("tasks-domain", &[]),
     ("tasks-http", &["tasks-domain"]),
     ("tasks-memory", &["tasks-domain"]),
-    ("tasks-postgres", &["tasks-domain"]),
+    ("tasks-postgres", &["tasks-diesel-trace", "tasks-domain"]),
     ("tasks-redis", &["tasks-domain"]),
     ("tasks-security", &["tasks-domain"]),
     ("tasks-smtp", &["tasks-domain"]),
-    ("tasks-sqlite", &["tasks-domain"]),
+    ("tasks-sqlite", &["tasks-diesel-trace", "tasks-domain"]),
     ("tasks-testkit", &["tasks-domain"]),
     (
         "task-api",
@@ -35,36 +40,51 @@ const ARROWS: [(&str, &[&str]); 11] = [
 ];
 
 /// All that the domain may know: no runtime, no I/O, no serde, no driver.
-const KNOWN_TO_THE_DOMAIN: [&str; 6] = [
+const KNOWN_TO_THE_DOMAIN: [&str; 7] = [
     "async-trait",
     "mockall",
     "secrecy",
     "thiserror",
     "time",
+    // Spans: says what happens, to nobody in particular.
+    "tracing",
     "uuid",
 ];
 
 /// What belongs to one side of the hexagon: beginnings of crates' names, and who may know them.
-const GUARDED: [(&[&str], &[&str]); 13] = [
-    (&["diesel"], &["tasks-postgres", "tasks-sqlite"]),
+const GUARDED: [(&[&str], &[&str]); 17] = [
+    (
+        &["diesel"],
+        &["tasks-diesel-trace", "tasks-postgres", "tasks-sqlite"],
+    ),
     (
         &["diesel-async", "tokio-postgres-rustls"],
         &["tasks-postgres"],
     ),
     // The servers for tests are asked with it too.
     (&["tokio-postgres"], &["tasks-postgres", "tasks-testkit"]),
-    (&["libsqlite3-sys", "rusqlite", "sqlx"], &["tasks-sqlite"]),
+    // The benchmark compares the adapter with SQLite itself.
+    (&["libsqlite3-sys", "sqlx"], &["tasks-sqlite"]),
+    (&["rusqlite"], &["bench"]),
     (&["actix-", "utoipa", "garde"], &["tasks-http", "task-api"]),
     (&["redis", "deadpool-redis"], &["tasks-redis"]),
     (&["deadpool"], &["tasks-postgres", "tasks-redis"]),
     (&["lettre", "askama"], &["tasks-smtp"]),
     (&["moka"], &["tasks-memory"]),
-    (&["jsonwebtoken", "bcrypt", "hmac"], &["tasks-security"]),
-    (&["clap", "dotenvy", "tracing-subscriber"], &["task-api"]),
-    // Instruments are made where something is counted; what keeps and tells it is the binary's.
-    (&["opentelemetry"], &["tasks-http", "task-api"]),
+    (&["jsonwebtoken", "hmac"], &["tasks-security"]),
+    (&["bcrypt"], &["bench", "tasks-security"]),
+    (&["clap"], &["bench", "task-api"]),
+    (&["dotenvy", "tracing-subscriber"], &["task-api"]),
+    // Instruments are made where something is counted, and a trace is taken up where it comes in; what keeps
+    // and tells all that is the binary's. A collector for tests reads it.
+    (
+        &["opentelemetry"],
+        &["tasks-http", "task-api", "tasks-testkit"],
+    ),
+    (&["tracing-opentelemetry"], &["tasks-http", "task-api"]),
     (
         &[
+            "opentelemetry-otlp",
             "opentelemetry_sdk",
             "opentelemetry-prometheus",
             "prometheus",

@@ -8,7 +8,7 @@
 //! * [`task`] and [`category`]: what they work with;
 //! * [`mail`]: what the service sends, by way of an outbox;
 //! * [`housekeeping`]: what is removed when nobody needs it any more;
-//! * [`store`], [`rate_limit`], [`health`]: the ports that are not an aggregate's own.
+//! * [`store`], [`rate_limit`], [`health`], [`trace`]: the ports that are not an aggregate's own.
 
 pub mod access;
 pub mod account;
@@ -24,6 +24,7 @@ pub mod rate_limit;
 pub mod store;
 pub mod task;
 pub mod text;
+pub mod trace;
 
 /// An error of any origin, carried for the log, never shown to a caller.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;

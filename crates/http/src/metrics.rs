@@ -14,7 +14,7 @@ const DURATIONS: [f64; 13] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// The methods that have a name in metrics: others are anybody's invention.
+/// The methods that have a name in metrics and traces: others are anybody's invention.
 const METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT",
 ];
@@ -32,6 +32,11 @@ const AUTH_FAILURES: [&str; 7] = [
 
 /// Whose limit a request can be beyond.
 const SCOPES: [&str; 2] = ["user", "anonymous"];
+
+/// The method, if it has a name.
+pub(crate) fn known_method(method: &str) -> Option<&'static str> {
+    METHODS.into_iter().find(|known| *known == method)
+}
 
 /// The instruments, which belong to the meter provider that is installed when they are made. Their names
 /// are without the endings that Prometheus's format adds: `_total` and the unit.
@@ -98,8 +103,7 @@ impl Instruments {
             return;
         }
         self.in_flight.add(-1, &[]);
-        let method = METHODS.iter().find(|known| **known == method);
-        let method = KeyValue::new("method", method.copied().unwrap_or("OTHER"));
+        let method = KeyValue::new("method", known_method(method).unwrap_or("OTHER"));
         let route = KeyValue::new("route", route.to_owned());
         let status = KeyValue::new("status", i64::from(status));
         self.durations

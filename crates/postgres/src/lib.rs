@@ -41,6 +41,7 @@ use deadpool::managed::Pool;
 use secrecy::{ExposeSecret, SecretString};
 use tasks_domain::store::StoreError;
 use tokio::runtime::Handle;
+use tracing::Instrument;
 
 pub use migrations::{MigrationError, MigrationState};
 pub use target::ConnectError;
@@ -142,7 +143,7 @@ impl PgStore {
         I: Send + Sync + 'static,
         T: Send + 'static,
     {
-        Ok(self.run(Kind::Read, input, work).await?)
+        traced(self.run(Kind::Read, input, work).await)
     }
 
     /// Does something that changes the store by one statement.
@@ -151,7 +152,7 @@ impl PgStore {
         I: Send + Sync + 'static,
         T: Send + 'static,
     {
-        Ok(self.run(Kind::Statement, input, work).await?)
+        traced(self.run(Kind::Statement, input, work).await)
     }
 
     /// Does something that changes the store by one statement, which may be done again.
@@ -160,7 +161,7 @@ impl PgStore {
         I: Send + Sync + 'static,
         T: Send + 'static,
     {
-        Ok(self.run(Kind::Idempotent, input, work).await?)
+        traced(self.run(Kind::Idempotent, input, work).await)
     }
 
     /// Does something in a transaction that is committed before it is answered. An error takes back
@@ -170,7 +171,7 @@ impl PgStore {
         I: Send + Sync + 'static,
         T: Send + 'static,
     {
-        Ok(self.run(Kind::Transaction, input, work).await?)
+        traced(self.run(Kind::Transaction, input, work).await)
     }
 
     async fn run<I, T>(&self, kind: Kind, input: I, work: Work<I, T>) -> Result<T, error::Failure>
@@ -179,7 +180,7 @@ impl PgStore {
         T: Send + 'static,
     {
         self.runtime
-            .spawn(work::run(self.pool.clone(), kind, input, work))
+            .spawn(work::run(self.pool.clone(), kind, input, work).in_current_span())
             .await
             .unwrap_or_else(|error| {
                 Err(if error.is_panic() {
@@ -189,4 +190,12 @@ impl PgStore {
                 })
             })
     }
+}
+
+/// What a port method comes to: its failure is one of the use case that called it.
+fn traced<T>(outcome: Result<T, impl Into<StoreError>>) -> Result<T, StoreError> {
+    outcome.map_err(|failure| {
+        tasks_diesel_trace::fail_use_case();
+        failure.into()
+    })
 }

@@ -16,12 +16,13 @@ use tasks_domain::clock::Timestamp;
 use tasks_domain::id::Id;
 use tasks_domain::mail::{Backlog, Claim, ClaimedMail, MailKind, NewMail, Outbox, Settlement};
 use tasks_domain::store::StoreError;
+use tasks_domain::trace::TraceParent;
 use uuid::Uuid;
 
-use crate::PgStore;
 use crate::error::Failure;
 use crate::schema::{outbox, users};
 use crate::values::{StoredMailKind, optional_time, parsed, stored, time};
+use crate::{PgStore, traced};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = outbox, check_for_backend(Pg))]
@@ -32,6 +33,7 @@ struct MailRow {
     token_hash: String,
     created_at: PgTimestamp,
     attempts: i32,
+    trace_parent: Option<String>,
 }
 
 /// Whom a mail is for.
@@ -55,6 +57,7 @@ impl MailRow {
             name: parsed("users.full_name", FullName::parse(&recipient.full_name))?,
             token: TokenDigest::new(self.token_hash.as_str()),
             created_at: time("outbox.created_at", self.created_at)?,
+            cause: self.trace_parent.as_deref().and_then(TraceParent::parse),
             attempt: attempts.saturating_add(1),
         })
     }
@@ -91,6 +94,7 @@ pub(crate) async fn insert_mail(
             outbox::token_hash.eq(mail.token.expose()),
             outbox::created_at.eq(stored(mail.created_at)),
             outbox::due_at.eq(stored(mail.created_at)),
+            outbox::trace_parent.eq(mail.cause.as_ref().map(TraceParent::as_str)),
         ))
         .execute(session)
         .await?;
@@ -310,7 +314,7 @@ impl Outbox for PgStore {
         loop {
             let look = self.transact(term, |session, term| Box::pin(claim_next(session, *term)));
             let (mail, recipient) = match look.await? {
-                Look::Done(decision) => return decision,
+                Look::Done(decision) => return traced(decision),
                 Look::AccountBusy(mail, recipient) => (mail, recipient),
             };
             let input = (mail, recipient, term);
@@ -318,7 +322,7 @@ impl Outbox for PgStore {
                 Box::pin(claim_in_order(session, *mail, recipient, *term))
             });
             if let Some(decision) = decision.await? {
-                return decision;
+                return traced(decision);
             }
         }
     }

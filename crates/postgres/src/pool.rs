@@ -6,8 +6,10 @@ use std::time::Duration;
 use deadpool::Runtime;
 use deadpool::managed::{Manager, Metrics, Pool, RecycleError, RecycleResult, Timeouts};
 use diesel_async::{
-    AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection, TransactionManager,
+    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, SimpleAsyncConnection,
+    TransactionManager,
 };
+use tasks_diesel_trace::StatementSpans;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
@@ -75,6 +77,9 @@ impl Connector {
                         driver,
                     };
                     connection.session.batch_execute(settings).await?;
+                    connection
+                        .session
+                        .set_instrumentation(StatementSpans::new("postgresql"));
                     return Ok(connection);
                 }
                 Err(error) => {

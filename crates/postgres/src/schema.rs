@@ -92,6 +92,7 @@ diesel::table! {
         due_at -> Timestamptz,
         attempts -> Integer,
         dead_at -> Nullable<Timestamptz>,
+        trace_parent -> Nullable<Text>,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the tests inside of this crate share.
 
+mod spans;
+
 use secrecy::SecretString;
 use tasks_testkit::servers::{Database, PostgresServer};
 

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use deadpool::managed::{Object, Pool};
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager,
+};
 use futures_util::future::BoxFuture;
+use tasks_diesel_trace::UnitOfWork;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::Failure;
@@ -82,10 +85,13 @@ where
         .await
         .map_err(|_elapsed| late())??;
     let session = &mut connection.session;
+    let spans = UnitOfWork::on(session.instrumentation());
     let outcome = timeout_at(deadline, async {
         match kind {
-            Kind::Read | Kind::Statement | Kind::Idempotent => work(session, input).await,
-            Kind::Transaction => transaction(session, input, work).await,
+            Kind::Read | Kind::Statement | Kind::Idempotent => {
+                traced(&spans, work(session, input)).await
+            }
+            Kind::Transaction => transaction(session, &spans, input, work).await,
         }
     })
     .await
@@ -97,13 +103,29 @@ where
     outcome
 }
 
+/// Has the trace say it where the database refused.
+async fn traced<T>(
+    spans: &UnitOfWork,
+    work: BoxFuture<'_, Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let outcome = work.await;
+    match outcome {
+        Ok(_) | Err(Failure::Corrupt(_)) => {}
+        Err(
+            Failure::Lost(_) | Failure::Conflict(_) | Failure::Unavailable(_) | Failure::Other(_),
+        ) => spans.fail(),
+    }
+    outcome
+}
+
 async fn transaction<I, T>(
     session: &mut AsyncPgConnection,
+    spans: &UnitOfWork,
     input: &I,
     work: Work<I, T>,
 ) -> Result<T, Failure> {
     AnsiTransactionManager::begin_transaction(session).await?;
-    match work(session, input).await {
+    match traced(spans, work(session, input)).await {
         Ok(value) => match AnsiTransactionManager::commit_transaction(session).await {
             Ok(()) => Ok(value),
             Err(error) => Err(Failure::from(error).of_commit()),

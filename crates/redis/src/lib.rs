@@ -2,7 +2,8 @@
 //!
 //! * `rate_limiter`: an exact sliding window, decided by one script on one key;
 //! * `signed_in_cache`: who is signed in, cache-aside;
-//! * `store`: the connections, the time limit of every operation, and the circuit breaker.
+//! * `store`: the connections, the time limit of every operation, and the circuit breaker;
+//! * `trace`: what traces say of a command.
 //!
 //! Redis is never the truth here. While it does not answer, the first call that notices pays at
 //! most [`RedisStore::TIME_LIMIT`]; then the breaker is open and every call fails at once, while
@@ -17,6 +18,7 @@ mod breaker;
 mod rate_limiter;
 mod signed_in_cache;
 mod store;
+mod trace;
 mod unique;
 
 pub use store::{ConnectError, RedisStore};

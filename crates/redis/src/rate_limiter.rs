@@ -10,7 +10,10 @@ use tasks_domain::rate_limit::{Decision, Quota, RateLimitKey, RateLimiter};
 use tasks_domain::store::StoreError;
 
 use crate::store::{Failure, Link, RedisStore};
+use crate::trace::Command;
 use crate::unique;
+
+const COMMAND: Command = Command::script("hit");
 
 /// Keeps the instant of every request that passed, in microseconds: a score is a double, which
 /// holds those until the year 2255. `string.format`, since Lua by itself writes 14 digits only.
@@ -66,7 +69,7 @@ impl RateLimiter for RedisStore {
             let hit = hit.clone();
             async move { hit.invoke_async(&mut connection).await }
         };
-        match self.link.run::<(bool, u32, u64), _>(decide).await {
+        match self.link.run::<(bool, u32, u64), _>(COMMAND, decide).await {
             Ok((allowed, remaining, reset)) => Ok(Decision {
                 allowed,
                 remaining,
@@ -87,7 +90,7 @@ pub(crate) async fn rehearse(link: &Link, limit: Duration) -> Result<(), Failure
     hit.arg(1).arg(1_000).arg("rehearsal").arg("");
     let hit = &hit;
     let decide = |mut connection| async move { hit.invoke_async(&mut connection).await };
-    link.attempt::<(), _>(limit, decide).await
+    link.attempt::<(), _>(limit, COMMAND, decide).await
 }
 
 /// The name of a window. The quota is part of it: one window cannot serve two.
@@ -126,7 +129,7 @@ mod tests {
             hit.arg(1).arg(60_000_000).arg(member.as_slice()).arg("");
             let hit = &hit;
             let ask = |mut connection| async move { hit.invoke_async(&mut connection).await };
-            let answer = link.attempt::<(bool, u32, u64), _>(Duration::from_secs(5), ask);
+            let answer = link.attempt::<(bool, u32, u64), _>(Duration::from_mins(1), COMMAND, ask);
             let (allowed, remaining, _) = answer.await.unwrap();
             assert_eq!((allowed, remaining), (true, 0));
         }

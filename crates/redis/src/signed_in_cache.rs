@@ -30,8 +30,10 @@ use serde::{Deserialize, Serialize};
 use tasks_domain::account::{CacheLookup, Email, FullName, Lease, SessionRef, SignedInCache, User};
 use tasks_domain::clock::Timestamp;
 use tasks_domain::id::Id;
+use tracing::Instrument;
 
 use crate::store::RedisStore;
+use crate::trace::Command;
 use crate::unique;
 
 /// How long a user is remembered at most.
@@ -88,7 +90,12 @@ impl SignedInCache for RedisStore {
             let get = get.clone();
             async move { get.invoke_async(&mut connection).await }
         };
-        match self.link.run::<(String, Option<Vec<u8>>), _>(look).await {
+        let command = Command::script("get_signed_in");
+        match self
+            .link
+            .run::<(String, Option<Vec<u8>>), _>(command, look)
+            .await
+        {
             Ok((generation, found)) => found
                 .and_then(|found| Remembered::read(&found, session.user))
                 .map_or_else(
@@ -115,22 +122,26 @@ impl SignedInCache for RedisStore {
             async move { put.invoke_async(&mut connection).await }
         };
         // What cannot be put is looked up again; the link has warned of it.
-        let _ = self.link.run::<(), _>(store).await;
+        let _ = self
+            .link
+            .run::<(), _>(Command::script("put_signed_in"), store)
+            .await;
     }
 
     async fn invalidate(&self, user: Id<User>) {
         self.link.breaker().begin_telling();
         let link = self.link.clone();
         // In a task, which ends even if the request is given up meanwhile.
-        let told = self.link.runtime.spawn(async move {
+        let telling = async move {
             let forget = move |mut connection| async move {
                 let mut delete = redis::cmd("UNLINK");
                 delete.arg(key(user)).query_async(&mut connection).await
             };
             // If it fails, the breaker is open, and closes only when everybody is forgotten.
-            let _ = link.run::<(), _>(forget).await;
+            let _ = link.run::<(), _>(Command::UNLINK, forget).await;
             link.breaker().end_telling();
-        });
+        };
+        let told = self.link.runtime.spawn(telling.in_current_span());
         // It fails only where the runtime ends.
         let _ = told.await;
     }

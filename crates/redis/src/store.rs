@@ -19,11 +19,13 @@ use tasks_domain::health::{HealthProbe, PoolProbe, PoolState};
 use tasks_domain::store::StoreError;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
+use tracing::Instrument;
 
 use crate::breaker::Breaker;
 use crate::rate_limiter;
 use crate::signed_in_cache;
+use crate::trace::{self, Command, Server};
 
 /// How many connections a process opens at most. Each carries any number of operations side by
 /// side, so these are plenty; and so few can all be opened at once within the time limit, TLS
@@ -87,6 +89,7 @@ impl RedisStore {
             .into_connection_info()
             .map_err(|error| invalid(&error))?;
         let runtime = Handle::try_current().map_err(ConnectError::NoRuntime)?;
+        let server = Server::of(&target);
         let opener = Opener::new(target, runtime.clone()).map_err(|error| invalid(&error))?;
         let pool = Pool::builder(opener)
             .max_size(MAX_CONNECTIONS)
@@ -96,6 +99,7 @@ impl RedisStore {
         Ok(Self {
             link: Arc::new(Link {
                 pool,
+                server,
                 runtime,
                 time_limit,
                 breaker: Mutex::default(),
@@ -191,9 +195,24 @@ impl Failure {
     }
 }
 
+/// When a time limit is over.
+#[derive(Clone, Copy)]
+struct Deadline {
+    limit: Duration,
+    at: Instant,
+}
+
+impl Deadline {
+    fn after(limit: Duration) -> Self {
+        let at = Instant::now() + limit;
+        Self { limit, at }
+    }
+}
+
 /// The way to Redis, which all clones of a store share.
 pub(crate) struct Link {
     pool: Pool<Opener>,
+    server: Server,
     pub(crate) runtime: Handle,
     pub(crate) time_limit: Duration,
     breaker: Mutex<Breaker>,
@@ -213,6 +232,7 @@ impl Link {
     /// busy worker of the server the time limit would measure the worker, not Redis.
     pub(crate) async fn run<T, F>(
         self: &Arc<Self>,
+        command: Command,
         operation: impl Fn(MultiplexedConnection) -> F + Send + Sync + 'static,
     ) -> Result<T, StoreError>
     where
@@ -223,9 +243,8 @@ impl Link {
             return Err(Failure::Open.into_store_error());
         }
         let link = self.clone();
-        let attempt = self
-            .runtime
-            .spawn(async move { link.attempt(link.time_limit, operation).await });
+        let attempt = async move { link.attempt(link.time_limit, command, operation).await };
+        let attempt = self.runtime.spawn(attempt.in_current_span());
         // It fails only where the runtime ends.
         let result = attempt.await.unwrap_or(Err(Failure::Closed));
         result.map_err(|failure| {
@@ -241,26 +260,27 @@ impl Link {
     pub(crate) async fn attempt<T, F>(
         &self,
         limit: Duration,
+        command: Command,
         operation: impl Fn(MultiplexedConnection) -> F + Send + Sync,
     ) -> Result<T, Failure>
     where
         F: Future<Output = RedisResult<T>> + Send,
     {
+        let deadline = Deadline::after(limit);
         let twice = async {
-            match self.once(limit, &operation).await {
+            match self.once(deadline, command, &operation).await {
                 // An idle connection that Redis, or a proxy before it, has closed meanwhile. Redis
                 // may have been away, or have begun anew with what it knew long ago.
                 Err(Failure::Redis(error)) if error.is_unrecoverable_error() => {
                     self.forget_connections();
-                    self.once(limit, &signed_in_cache::forget_everybody).await?;
-                    self.once(limit, &operation).await
+                    let forget = signed_in_cache::forget_everybody;
+                    self.once(deadline, Command::UNLINK, &forget).await?;
+                    self.once(deadline, command, &operation).await
                 }
                 result => result,
             }
         };
-        let result = timeout(limit, twice)
-            .await
-            .unwrap_or(Err(Failure::Late(limit)));
+        let result = twice.await;
         if result.is_err() {
             // One that does not answer is no different from one that leads nowhere.
             self.forget_connections();
@@ -268,7 +288,29 @@ impl Link {
         result
     }
 
+    /// Does something with a connection, in a span of its own.
     async fn once<T, F>(
+        &self,
+        deadline: Deadline,
+        command: Command,
+        operation: &(impl Fn(MultiplexedConnection) -> F + Send + Sync),
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = RedisResult<T>> + Send,
+    {
+        let span = self.server.span(command);
+        let Deadline { limit, at } = deadline;
+        let result = timeout_at(at.into(), self.send(limit, operation))
+            .instrument(span.clone())
+            .await
+            .unwrap_or(Err(Failure::Late(limit)));
+        if let Err(failure) = &result {
+            trace::mark(&span, failure);
+        }
+        result
+    }
+
+    async fn send<T, F>(
         &self,
         limit: Duration,
         operation: &(impl Fn(MultiplexedConnection) -> F + Send + Sync),
@@ -328,7 +370,8 @@ impl Link {
         let untold = self.breaker().untold();
         if let Some(changes) = untold {
             let forget = signed_in_cache::forget_everybody;
-            self.attempt::<(), _>(self.time_limit, forget).await?;
+            self.attempt::<(), _>(self.time_limit, Command::UNLINK, forget)
+                .await?;
             self.breaker().settle(changes);
         }
         Ok(())
@@ -425,6 +468,7 @@ mod tests {
     use tasks_domain::account::{CacheLookup, SessionRef, SignedInCache};
     use tasks_testkit::build;
     use tasks_testkit::servers::RedisServer;
+    use tokio::time::timeout;
 
     use super::*;
 

@@ -11,6 +11,8 @@ use bcrypt::HashParts;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tasks_domain::account::{HashError, Password, PasswordAttempt, PasswordHash, PasswordHasher};
 use tokio::sync::oneshot;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 /// Hashes and compares passwords with bcrypt, on threads of its own.
 ///
@@ -101,11 +103,14 @@ impl BcryptHasher {
     ) -> Result<T, HashError> {
         let (answer, answered) = oneshot::channel();
         let bcrypt = self.bcrypt;
-        let span = tracing::Span::current();
+        let span = Span::current();
         let job = move || {
             if !answer.is_closed() {
+                let answered = span.in_scope(|| work(bcrypt));
+                // The caller's alone from now on, so that it ends with the answer.
+                drop(span);
                 // Nobody is harmed by an answer that comes when the caller has gone.
-                let _ = answer.send(span.in_scope(|| work(bcrypt)));
+                let _ = answer.send(answered);
             }
         };
         self.jobs
@@ -133,9 +138,17 @@ fn serve(jobs: &Receiver<Job>) {
 #[async_trait]
 impl PasswordHasher for BcryptHasher {
     async fn hash(&self, password: Password) -> Result<PasswordHash, HashError> {
-        self.run(move |bcrypt| bcrypt.hash(&password))
-            .await?
-            .map_err(|error| HashError::Failed(error.into()))
+        let hashed = async {
+            self.run(move |bcrypt| bcrypt.hash(&password))
+                .await?
+                .map_err(|error| HashError::Failed(error.into()))
+        };
+        let span = tracing::debug_span!(
+            "hash password",
+            otel.status_code = Empty,
+            error.type = Empty
+        );
+        traced(span, hashed).await
     }
 
     async fn verify(
@@ -143,9 +156,33 @@ impl PasswordHasher for BcryptHasher {
         attempt: PasswordAttempt,
         hash: Option<PasswordHash>,
     ) -> Result<bool, HashError> {
-        self.run(move |bcrypt| bcrypt.verify(&attempt, hash.as_ref()))
-            .await
+        let verified = self.run(move |bcrypt| bcrypt.verify(&attempt, hash.as_ref()));
+        let span = tracing::debug_span!(
+            "verify password",
+            otel.status_code = Empty,
+            error.type = Empty
+        );
+        traced(span, verified).await
     }
+}
+
+/// Waits in a span. A failure marks it, and the caller's, whose request fails with it.
+async fn traced<T>(
+    span: Span,
+    work: impl Future<Output = Result<T, HashError>>,
+) -> Result<T, HashError> {
+    let result = work.instrument(span.clone()).await;
+    if let Err(error) = &result {
+        let kind = match error {
+            HashError::Overloaded => "overloaded",
+            HashError::Failed(_) => "failed",
+        };
+        span.record("error.type", kind);
+        for failed in [span, Span::current()] {
+            failed.record("otel.status_code", "ERROR");
+        }
+    }
+    result
 }
 
 /// The computation itself, at the cost of new hashes.
@@ -205,6 +242,7 @@ fn cost_of(hash: &PasswordHash) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
+    use std::fmt;
     use std::pin::{Pin, pin};
     use std::sync::mpsc;
     use std::task::{Context, Poll, Waker};
@@ -212,6 +250,7 @@ mod tests {
 
     use super::*;
     use crate::test_log::logged;
+    use crate::test_trace::{Fields, Spans, TraceSpan};
 
     thread_local! {
         /// How many rounds this thread has computed, which is what takes the time.
@@ -445,6 +484,118 @@ mod tests {
                 .await
                 .unwrap()
         );
+    }
+
+    /// What traces say of the caller, and of what it asked for.
+    fn caller_and(spans: &Spans) -> [TraceSpan; 2] {
+        spans.all().try_into().unwrap()
+    }
+
+    fn fields(expected: &[(&'static str, &str)]) -> Fields {
+        Fields(
+            expected
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
+        )
+    }
+
+    fn use_case() -> Span {
+        tracing::info_span!("use case", otel.status_code = Empty)
+    }
+
+    #[tokio::test]
+    async fn each_computation_is_a_span_of_its_callers_that_says_nothing_of_the_password() {
+        let hasher = hasher(1);
+        let (spans, _collecting) = Spans::collect();
+        let password = Password::parse("Passw0rd!").unwrap();
+        hasher.hash(password).instrument(use_case()).await.unwrap();
+        // A wrong password is no failure.
+        let hash = Some(PasswordHash::new(KNOWN.1));
+        let is_right = hasher
+            .verify(attempt("wrong"), hash)
+            .instrument(use_case())
+            .await;
+        assert!(!is_right.unwrap());
+
+        let all = spans.all();
+        for (two, name) in all.chunks(2).zip(["hash password", "verify password"]) {
+            let [caller, computation] = two else {
+                panic!("{two:?}");
+            };
+            assert_eq!(
+                (computation.name, computation.parent),
+                (name, Some("use case"))
+            );
+            assert_eq!(
+                computation.fields.0.len() + caller.fields.0.len(),
+                0,
+                "{two:?}"
+            );
+            assert!(computation.is_over, "{two:?}");
+        }
+        assert_eq!(all.len(), 4, "{all:?}");
+    }
+
+    #[tokio::test]
+    async fn waiting_in_the_queue_belongs_to_the_span() {
+        let hasher = hasher(1);
+        let (blocked, release) = block(&hasher);
+        let (spans, _collecting) = Spans::collect();
+        let mut waiting = pin!(hasher.verify(attempt("wrong"), None).instrument(use_case()));
+        assert!(poll(waiting.as_mut()).is_none());
+        assert!(!caller_and(&spans)[1].is_over);
+        drop(release);
+        blocked.await.unwrap();
+        waiting.await.unwrap();
+        assert!(caller_and(&spans)[1].is_over);
+    }
+
+    /// The two spans of a computation that fails.
+    async fn failing<T: fmt::Debug>(
+        computation: impl Future<Output = Result<T, HashError>>,
+    ) -> [TraceSpan; 2] {
+        let (spans, _collecting) = Spans::collect();
+        let failed = computation.instrument(use_case()).await;
+        failed.unwrap_err();
+        caller_and(&spans)
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_has_failed_in_traces_and_so_has_its_caller() {
+        let hasher = hasher(1);
+        let (_blocked, _release) = block(&hasher);
+        let mut waiting = pin!(hasher.run(|_| ()));
+        assert!(poll(waiting.as_mut()).is_none());
+        let password = Password::parse("Passw0rd!").unwrap();
+        for [caller, refused] in [
+            failing(hasher.hash(password)).await,
+            failing(hasher.verify(attempt("Passw0rd!"), None)).await,
+        ] {
+            assert_eq!(caller.fields, fields(&[("otel.status_code", "ERROR")]));
+            let expected = [("error.type", "overloaded"), ("otel.status_code", "ERROR")];
+            assert_eq!(refused.fields, fields(&expected), "{}", refused.name);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_panics_has_failed_in_traces() {
+        let hasher = hasher(1);
+        let panicking = async {
+            let span = tracing::debug_span!("it", otel.status_code = Empty, error.type = Empty);
+            traced(span, hasher.run(|_| panic!("on purpose"))).await
+        };
+        let [_, panicked] = failing::<()>(panicking).await;
+        let expected = [("error.type", "failed"), ("otel.status_code", "ERROR")];
+        assert_eq!(panicked.fields, fields(&expected));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_traced_for_somebody_who_is_not() {
+        let hasher = hasher(1);
+        let (spans, _collecting) = Spans::collect();
+        hasher.verify(attempt("wrong"), None).await.unwrap();
+        assert_eq!(spans.all().len(), 0);
     }
 
     #[tokio::test]

@@ -9,6 +9,8 @@ mod random_tokens;
 mod system_clock;
 #[cfg(test)]
 mod test_log;
+#[cfg(test)]
+mod test_trace;
 
 pub use bcrypt_hasher::{BcryptHasher, BcryptHasherError};
 pub use hmac_mail_tokens::HmacMailTokens;

@@ -55,6 +55,12 @@ const MAX_BODY_BYTES: RangeInclusive<usize> = 1_024..=1_048_576;
 /// Beyond this there are not so many sockets.
 const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 
+/// Longer than a minute nobody waits for a collector: meanwhile spans are dropped.
+const MAX_OTLP_TIMEOUT_MS: u64 = 60_000;
+
+/// About a gigabyte.
+const MAX_SPAN_QUEUE: usize = 1_000_000;
+
 /// A hundred years, which is for ever.
 const MAX_RETENTION_DAYS: u64 = 36_500;
 
@@ -148,6 +154,17 @@ pub(crate) enum Mailing {
     Smtp(SmtpOptions),
 }
 
+/// What is sent to a collector. Where to and how, OpenTelemetry reads from the environment by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Telemetry {
+    /// Whether traces are.
+    pub(crate) traces: bool,
+    /// How many spans wait to be sent at most.
+    pub(crate) span_queue: usize,
+    /// Whether metrics are.
+    pub(crate) metrics: bool,
+}
+
 /// Everything that an operator decides.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -178,6 +195,7 @@ pub(crate) struct Config {
     /// None where nothing is limited.
     pub(crate) rate_limits: Option<RateLimits>,
     pub(crate) bounds: Bounds,
+    pub(crate) telemetry: Telemetry,
     pub(crate) log_level: String,
     pub(crate) log_format: LogFormat,
     /// Every variable and the text that holds for it, fit to be shown.
@@ -208,7 +226,14 @@ impl fmt::Display for ConfigError {
 impl Config {
     /// The configuration of this process.
     pub(crate) fn load(terminal: bool) -> Result<Self, ConfigError> {
-        Self::load_from(Source::new(std::env::vars_os()), DOTENV.as_ref(), terminal)
+        let source = Source::new(std::env::vars_os());
+        let config = Self::load_from(source, DOTENV.as_ref(), terminal)?;
+        if config.environment == Environment::Development {
+            // OpenTelemetry reads the environment by itself. It may be changed: there is one thread yet. That
+            // the file is missing is no error, and whatever else is wrong with it was said.
+            dotenvy::from_path(DOTENV).ok();
+        }
+        Ok(config)
     }
 
     fn load_from(mut source: Source, dotenv: &Path, terminal: bool) -> Result<Self, ConfigError> {
@@ -340,6 +365,7 @@ impl Reader<'_> {
         let bounds = self.bounds();
         let metrics = self.value(&variables::ENABLE_METRICS, parse::boolean);
 
+        let telemetry = self.telemetry(metrics);
         let log_level = self.value(&variables::LOG_LEVEL, parse::log_level);
         let format = if terminal { "pretty" } else { "json" };
         let log_format = self.value_or(&variables::LOG_FORMAT, format, parse::log_format);
@@ -374,6 +400,7 @@ impl Reader<'_> {
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             rate_limits,
             bounds: bounds?,
+            telemetry: telemetry?,
             log_level: log_level?,
             log_format: log_format?,
             effective: Vec::new(),
@@ -478,6 +505,40 @@ impl Reader<'_> {
             shutdown_delay: shutdown_delay?,
             max_body_bytes: max_body_bytes?,
             max_connections: max_connections?,
+        })
+    }
+
+    /// What is sent to a collector. What OpenTelemetry would only warn of is refused here.
+    fn telemetry(&mut self, keeps_metrics: Option<bool>) -> Option<Telemetry> {
+        let mut has_endpoint = |variable| self.optional(variable, "", parse::endpoint).is_some();
+        let common = has_endpoint(&variables::OTEL_EXPORTER_OTLP_ENDPOINT);
+        let of_traces = has_endpoint(&variables::OTEL_EXPORTER_OTLP_TRACES_ENDPOINT);
+        let of_metrics = has_endpoint(&variables::OTEL_EXPORTER_OTLP_METRICS_ENDPOINT);
+        self.value(
+            &variables::OTEL_EXPORTER_OTLP_PROTOCOL,
+            parse::otlp_protocol,
+        );
+        self.optional(&variables::OTEL_EXPORTER_OTLP_HEADERS, "", parse::pairs);
+        let timeout = parse::number(1..=MAX_OTLP_TIMEOUT_MS);
+        self.value(&variables::OTEL_EXPORTER_OTLP_TIMEOUT, timeout);
+        self.value(&variables::OTEL_SERVICE_NAME, |_| Ok(()));
+        self.optional(&variables::OTEL_RESOURCE_ATTRIBUTES, "", parse::pairs);
+        let traces = self.value(&variables::OTEL_TRACES_EXPORTER, parse::traces_exporter);
+        let needs_share = self.value(&variables::OTEL_TRACES_SAMPLER, parse::sampler);
+        let argument = &variables::OTEL_TRACES_SAMPLER_ARG;
+        self.optional(argument, "", parse::share);
+        if needs_share == Some(true) && !self.is_set(argument) {
+            self.refuse(argument, "is missing");
+        }
+        let queue = parse::number(1..=MAX_SPAN_QUEUE);
+        let span_queue = self.value(&variables::OTEL_BSP_MAX_QUEUE_SIZE, queue);
+        let metrics = self.value(&variables::OTEL_METRICS_EXPORTER, parse::metrics_exporter);
+        let disabled = self.value(&variables::OTEL_SDK_DISABLED, parse::boolean);
+        let enabled = !disabled?;
+        Some(Telemetry {
+            traces: enabled && traces? && (common || of_traces),
+            span_queue: span_queue?,
+            metrics: enabled && metrics? && keeps_metrics? && (common || of_metrics),
         })
     }
 

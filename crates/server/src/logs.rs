@@ -22,6 +22,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::config::LogFormat;
+use crate::telemetry::{Traces, is_traced};
 
 /// RFC 3339 in UTC, to the microsecond.
 const TIMESTAMP: &[BorrowedFormatItem<'_>] =
@@ -36,13 +37,20 @@ const TIME_OF_DAY: &[BorrowedFormatItem<'_>] =
 /// OpenTelemetry says of itself.
 const QUIET_INFO: &str = "info,actix_server=warn,actix_http::h1=off,opentelemetry=warn";
 
+/// At the levels below INFO this driver logs the values of statements, password hashes among them. Nobody can
+/// ask for that.
+const TELLS_VALUES: &str = "tokio_postgres";
+
 /// The names that each line begins with. A field of one of these names is not repeated.
 const HEAD: [&str; 4] = ["timestamp", "level", "target", "message"];
 
 /// Sends the events of the whole process, panics included, to standard output.
-pub(crate) fn install(level: &str, format: LogFormat) -> Result<(), TryInitError> {
+pub(crate) fn install(level: &str, format: LogFormat, traces: &Traces) -> Result<(), TryInitError> {
     let colors = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    subscriber(level, Lines::new(format, colors, io::stdout)).try_init()?;
+    let lines = Lines::new(format, colors, io::stdout);
+    subscriber(level, lines, traces.are_sent())
+        .with(traces.layer())
+        .try_init()?;
     std::panic::set_hook(Box::new(|panic| {
         let payload = panic.payload_as_str().unwrap_or("no message");
         let location = panic.location().map(ToString::to_string);
@@ -52,8 +60,13 @@ pub(crate) fn install(level: &str, format: LogFormat) -> Result<(), TryInitError
 }
 
 /// The level decides on events. Spans are not lines: they are kept, so that a warning has its
-/// request's id where nothing else is logged.
-fn subscriber<L>(level: &str, lines: L) -> impl Subscriber + Send + Sync
+/// request's id where nothing else is logged. Those for traces are kept only where traces are sent: the way
+/// to a request's span may lead through them.
+fn subscriber<L>(
+    level: &str,
+    lines: L,
+    traces_are_sent: bool,
+) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync
 where
     L: Layer<Registry> + Send + Sync,
 {
@@ -64,8 +77,23 @@ where
     };
     // The configuration has already checked the level.
     let events = EnvFilter::builder().parse_lossy(level);
-    let spans = filter_fn(|metadata| metadata.is_span() && *metadata.level() <= Level::INFO)
-        .with_max_level_hint(Level::INFO);
+    let events = events.and(filter_fn(|metadata| {
+        let tells_values = metadata.target().starts_with(TELLS_VALUES);
+        !metadata.is_span() && (!tells_values || *metadata.level() <= Level::INFO)
+    }));
+    let spans = filter_fn(move |metadata| {
+        if is_traced(metadata) {
+            traces_are_sent
+        } else {
+            metadata.is_span() && *metadata.level() <= Level::INFO
+        }
+    });
+    let deepest = if traces_are_sent {
+        Level::DEBUG
+    } else {
+        Level::INFO
+    };
+    let spans = spans.with_max_level_hint(deepest);
     Registry::default().with(lines.with_filter(events.or(spans)))
 }
 
@@ -145,6 +173,10 @@ struct Fields(Vec<(&'static str, Value)>);
 impl Fields {
     fn set(&mut self, field: &Field, value: impl Into<Value>) {
         let name = field.name();
+        // Names in parts are those of traces, but for what the `log` crate says of its events.
+        if name.contains('.') && !name.starts_with("log.") {
+            return;
+        }
         let name = name.strip_prefix("r#").unwrap_or(name);
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value.into(),
@@ -282,7 +314,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use serde_json::json;
-    use tracing::{debug, info, info_span, warn};
+    use tracing::{debug, debug_span, info, info_span, warn};
 
     use super::*;
 
@@ -299,14 +331,24 @@ mod tests {
         }
     }
 
-    /// The lines that are written meanwhile.
+    /// The lines that are written meanwhile, where traces are not sent.
     fn lines(level: &str, format: LogFormat, colors: bool, log: impl FnOnce()) -> Vec<String> {
+        lines_beside_traces(level, format, colors, false, log)
+    }
+
+    fn lines_beside_traces(
+        level: &str,
+        format: LogFormat,
+        colors: bool,
+        traces_are_sent: bool,
+        log: impl FnOnce(),
+    ) -> Vec<String> {
         let page = Page::default();
         let open = {
             let page = page.clone();
             move || page.clone()
         };
-        let subscriber = subscriber(level, Lines::new(format, colors, open));
+        let subscriber = subscriber(level, Lines::new(format, colors, open), traces_are_sent);
         tracing::subscriber::with_default(subscriber, log);
         let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
         text.lines().map(str::to_owned).collect()
@@ -446,6 +488,60 @@ mod tests {
                 warn!(target: "actix_server::accept", "trouble");
             });
             assert_eq!(lines.len(), count, "{level}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_traces_is_not_in_lines_and_hides_nothing() {
+        for traces_are_sent in [true, false] {
+            for level in ["info", "trace"] {
+                let log = || {
+                    let _request = info_span!("request", request_id = "abc").entered();
+                    let server = info_span!(
+                        "server",
+                        url.path = "/x",
+                        otel.status_code = tracing::field::Empty
+                    );
+                    assert_eq!(server.is_disabled(), !traces_are_sent);
+                    let _server = server.entered();
+                    let statement = debug_span!("statement", otel.status_code = "ERROR");
+                    assert_eq!(statement.is_disabled(), !traces_are_sent);
+                    let _statement = statement.entered();
+                    info!(status = 200, "request completed");
+                };
+                let lines =
+                    lines_beside_traces(level, LogFormat::Json, false, traces_are_sent, log);
+                assert_eq!(lines.len(), 1, "{lines:?}");
+                let mut line: Value = serde_json::from_str(&lines[0]).unwrap();
+                for varies in ["timestamp", "target"] {
+                    line[varies].take();
+                }
+                assert_eq!(
+                    line,
+                    json!({
+                        "timestamp": null, "level": "INFO", "target": null,
+                        "message": "request completed", "status": 200, "request_id": "abc"
+                    })
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn values_of_statements_are_not_logged_whoever_asks() {
+        for level in [
+            "trace",
+            "tokio_postgres=trace",
+            "debug,tokio_postgres::query=debug",
+        ] {
+            let lines = lines(level, LogFormat::Json, false, || {
+                debug!(target: "tokio_postgres::query", "executing statement with parameters: …");
+                info!(target: "tokio_postgres::connection", "a notice");
+            });
+            assert!(
+                !lines.iter().any(|line| line.contains("executing")),
+                "{level}"
+            );
         }
     }
 

@@ -16,6 +16,7 @@ mod security_log;
 mod serve;
 mod shutdown;
 mod store;
+mod telemetry;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

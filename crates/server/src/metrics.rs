@@ -16,8 +16,11 @@ use tasks_domain::mail::{Backlog, MailKind, Outbox};
 use tasks_http::RenderMetrics;
 use tasks_redis::RedisStore;
 use tokio::task::JoinHandle;
+use tracing::warn;
 
+use crate::config::Config;
 use crate::failure::Failure;
+use crate::telemetry::{self, FLUSH};
 
 /// Where the program's instruments come from.
 const METER: &str = "task-api";
@@ -48,29 +51,68 @@ static REMOVED: LazyLock<Counter<u64>> = LazyLock::new(|| {
         .build()
 });
 
-/// From now on metrics are kept. Without it every instrument does nothing.
-pub(crate) fn install() -> Result<RenderMetrics, Failure> {
-    let failed = |error: &dyn Error| Failure::new("cannot keep metrics", error);
-    let registry = Registry::new();
-    registry
-        .register(Box::new(ProcessCollector::for_self()))
-        .map_err(|error| failed(&error))?;
-    let exporter = opentelemetry_prometheus::exporter()
-        .with_registry(registry.clone())
-        .scope_info_enabled(false)
-        .without_target_info()
-        .build()
-        .map_err(|error| failed(&error))?;
-    global::set_meter_provider(SdkMeterProvider::builder().with_reader(exporter).build());
-    global::meter(METER)
-        .u64_gauge("task_api_build_info")
-        .with_description("1, with what is running as a label")
-        .build()
-        .record(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]);
-    count_from_zero();
-    Ok(Arc::new(move || {
-        Ok(TextEncoder::new().encode_to_string(&registry.gather())?)
-    }))
+/// Keeps metrics.
+pub(crate) struct Metrics {
+    provider: SdkMeterProvider,
+    registry: Registry,
+}
+
+impl Metrics {
+    /// From now on metrics are kept, if they are wanted. Otherwise every instrument does nothing. Call it within
+    /// a runtime, which sending them needs, but not on it.
+    pub(crate) fn start(config: &Config) -> Result<Option<Self>, Failure> {
+        if !config.metrics {
+            return Ok(None);
+        }
+        let failed = |error: &dyn Error| Failure::new("cannot keep metrics", error);
+        let registry = Registry::new();
+        registry
+            .register(Box::new(ProcessCollector::for_self()))
+            .map_err(|error| failed(&error))?;
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .scope_info_enabled(false)
+            .without_target_info()
+            .build()
+            .map_err(|error| failed(&error))?;
+        let mut provider = SdkMeterProvider::builder().with_reader(exporter);
+        if config.telemetry.metrics {
+            let exporter = opentelemetry_otlp::MetricExporter::builder()
+                .build()
+                .map_err(|error| Failure::new("cannot send metrics", &error))?;
+            provider = provider
+                .with_resource(telemetry::resource())
+                .with_periodic_exporter(exporter);
+        }
+        let provider = provider.build();
+        global::set_meter_provider(provider.clone());
+        let meter = global::meter(METER);
+        meter
+            .u64_gauge("task_api_build_info")
+            .with_description("1, with what is running as a label")
+            .build()
+            .record(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]);
+        meter
+            .u64_observable_counter("trace_spans_dropped")
+            .with_description("Spans that no collector got")
+            .with_callback(|counter| counter.observe(telemetry::dropped_spans(), &[]))
+            .build();
+        count_from_zero();
+        Ok(Some(Self { provider, registry }))
+    }
+
+    /// What `/metrics` tells.
+    pub(crate) fn page(&self) -> RenderMetrics {
+        let registry = self.registry.clone();
+        Arc::new(move || Ok(TextEncoder::new().encode_to_string(&registry.gather())?))
+    }
+
+    /// Sends the last figures, if they are sent at all. Call it within the runtime, but not on it.
+    pub(crate) fn finish(self) {
+        if let Err(error) = self.provider.shutdown_with_timeout(FLUSH) {
+            warn!(%error, "the last figures were not sent");
+        }
+    }
 }
 
 /// A counter that begins with its first event hides that event from whoever asks for the increase.

@@ -26,22 +26,33 @@ use url::Url;
 use crate::config::{self, Config, ConfigError, Database, METRICS_PORT, Mailing, PORT, Variable};
 use crate::failure::Failure;
 use crate::mails::{Bell, Senders};
+use crate::metrics::Metrics;
 use crate::security_log::LoggedSecurity;
 use crate::store::Store;
+use crate::telemetry::{CurrentSpan, TracedMailer, Traces};
 use crate::{housekeeping, logs, metrics, secret_key, shutdown};
 
 /// Serves until a signal comes and every request in flight is answered.
 pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
-    logs::install(&config.log_level, config.log_format)
-        .map_err(|error| Failure::new("cannot log", &error))?;
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new("cannot start threads", &error))?
-        .block_on(run(config))
+        .map_err(|error| Failure::new("cannot start threads", &error))?;
+    let _within = runtime.enter();
+    let traces = Traces::start(&config.telemetry)?;
+    logs::install(&config.log_level, config.log_format, &traces)
+        .map_err(|error| Failure::new("cannot log", &error))?;
+    let metrics = Metrics::start(config)?;
+    let served = runtime.block_on(run(config, metrics.as_ref()));
+    // What the last requests did goes out last.
+    traces.finish();
+    if let Some(metrics) = metrics {
+        metrics.finish();
+    }
+    served
 }
 
-async fn run(config: &Config) -> Result<(), Failure> {
+async fn run(config: &Config, metrics: Option<&Metrics>) -> Result<(), Failure> {
     let shutdown =
         shutdown::signalled().map_err(|error| Failure::new("cannot watch for signals", &error))?;
     // A wrong URL is a wrong configuration, which is said before anything is opened.
@@ -52,14 +63,15 @@ async fn run(config: &Config) -> Result<(), Failure> {
     };
     // The port goes before a file: where it is taken, a running service's data is left alone.
     let (listener, address) = listen(config, &PORT, config.port)?;
-    let metrics = listen_for_metrics(config)?;
+    let metrics_listener = listen_for_metrics(config)?;
     let store = match remote {
         Some(store) => store,
         None => Store::open(config)?,
     };
     store.prepare(config)?;
     let bell = Bell::default();
-    let Parts { services, delivery } = parts(config, &store, redis.as_ref(), &address, &bell)?;
+    let Parts { services, delivery } =
+        parts(config, &store, redis.as_ref(), metrics, &address, &bell)?;
     let senders = Senders::start(delivery, &bell);
     let housekeeping = housekeeping::start(store.ports().housekeeping_service(config));
     let watch = config
@@ -76,7 +88,7 @@ async fn run(config: &Config) -> Result<(), Failure> {
     );
     let listeners = Listeners {
         api: listener,
-        metrics,
+        metrics: metrics_listener,
     };
     let served = tasks_http::serve(listeners, services, settings(config), shutdown).await;
     // What it was about to remove can be removed another time.
@@ -147,11 +159,11 @@ fn parts(
     config: &Config,
     store: &Store,
     redis: Option<&RedisStore>,
+    metrics: Option<&Metrics>,
     address: &str,
     bell: &Bell,
 ) -> Result<Parts, Failure> {
     let store = store.ports();
-    let metrics = config.metrics.then(metrics::install).transpose()?;
     if metrics.is_some() {
         metrics::watch_pools(store.pool, redis.cloned());
     }
@@ -187,7 +199,7 @@ fn parts(
     }
     let delivery = DeliveryService::new(
         store.outbox.clone(),
-        mailer(config, &public_url)?,
+        Arc::new(TracedMailer(mailer(config, &public_url)?)),
         mail_tokens.clone(),
         clock.clone(),
     );
@@ -202,6 +214,7 @@ fn parts(
         outbox_signal: Arc::new(bell.clone()),
         mail_tokens,
         security_log: Arc::new(LoggedSecurity),
+        trace: Arc::new(CurrentSpan),
         clock: clock.clone(),
         ids: ids.clone(),
     };
@@ -223,7 +236,7 @@ fn parts(
         },
         clock,
         ids,
-        metrics,
+        metrics: metrics.map(Metrics::page),
     };
     Ok(Parts { services, delivery })
 }

@@ -58,6 +58,7 @@ mod tests {
             to: Email::parse("ada@example.com").unwrap(),
             name: FullName::parse("Ada Lovelace").unwrap(),
             token: TOKEN.into(),
+            cause: None,
         }
     }
 

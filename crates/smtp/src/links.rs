@@ -51,6 +51,7 @@ mod tests {
             to: Email::parse("ada@example.com").unwrap(),
             name: FullName::parse("Ada Lovelace").unwrap(),
             token: token.into(),
+            cause: None,
         })
     }
 

@@ -8,6 +8,7 @@ use diesel::connection::SimpleConnection;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
+use tasks_diesel_trace::StatementSpans;
 
 use crate::error::Failure;
 
@@ -18,6 +19,9 @@ const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 /// For so long a statement waits for a lock of another process (a back-up, a shell), in
 /// milliseconds: less than the 5 s in which every request is answered.
 const BUSY_TIMEOUT_MS: u32 = 2_000;
+
+/// What traces call `SQLite`.
+pub(crate) const SYSTEM: &str = "sqlite";
 
 /// Why a database cannot be opened, in one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -177,6 +181,7 @@ impl DatabaseFile {
         if role == Role::Reader {
             connection.batch_execute("PRAGMA query_only = ON")?;
         }
+        connection.set_instrumentation(StatementSpans::new(SYSTEM));
         Ok(connection)
     }
 

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_channel::{Sender, TrySendError};
-use diesel::SqliteConnection;
+use diesel::{Connection, SqliteConnection};
+use tasks_diesel_trace::UnitOfWork;
 use tasks_domain::store::StoreError;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::error::Failure;
 
@@ -53,6 +55,9 @@ pub(crate) trait Job: Send {
     /// thread goes on.
     fn run(&mut self, connection: &mut SqliteConnection) -> Result<(), Failure>;
 
+    /// The span of whoever asked.
+    fn caller(&self) -> &Span;
+
     /// Answers with what came of the work if it also held, and otherwise with why it did not.
     fn answer(self: Box<Self>, held: Result<(), Failure>);
 }
@@ -60,6 +65,7 @@ pub(crate) trait Job: Send {
 struct Request<T, W> {
     work: Option<W>,
     outcome: Option<Result<T, Failure>>,
+    caller: Span,
     reply: oneshot::Sender<Result<T, Failure>>,
 }
 
@@ -76,15 +82,29 @@ where
         let Some(work) = self.work.take() else {
             return Ok(());
         };
+        let _traced = self.caller.enter();
+        let spans = UnitOfWork::on(connection.instrumentation());
         // Whatever state a panic leaves the connection in is rolled back or given up.
-        let outcome = catch_unwind(AssertUnwindSafe(|| work(connection)))
+        let work = AssertUnwindSafe(|| {
+            work(connection).inspect_err(|failure| match failure {
+                Failure::Unavailable(_) | Failure::Other(_) => spans.fail(),
+                Failure::Corrupt(_) => {}
+            })
+        });
+        let outcome = catch_unwind(work)
             .unwrap_or_else(|_| Err(Failure::Other("a job of the store panicked".to_owned())));
         let done = outcome.as_ref().map(|_| ()).map_err(Clone::clone);
         self.outcome = Some(outcome);
         done
     }
 
+    fn caller(&self) -> &Span {
+        &self.caller
+    }
+
     fn answer(self: Box<Self>, held: Result<(), Failure>) {
+        // It ends with the caller, who does not wait for this thread to let go of it.
+        drop(self.caller);
         let answer = match (self.outcome, held) {
             (Some(Err(failure)), _) | (_, Err(failure)) => Err(failure),
             (Some(Ok(value)), Ok(())) => Ok(value),
@@ -108,6 +128,7 @@ where
     let job = Box::new(Request {
         work: Some(work),
         outcome: None,
+        caller: Span::current(),
         reply,
     });
     match queue.try_send(Message::Job(job)) {

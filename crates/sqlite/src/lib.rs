@@ -178,7 +178,7 @@ impl SqliteStore {
         T: Send + 'static,
         W: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     {
-        job::submit(&self.0.reads, work).await
+        traced(job::submit(&self.0.reads, work).await)
     }
 
     /// Has the writer do some work, in a transaction that it commits before it answers. An error
@@ -188,8 +188,13 @@ impl SqliteStore {
         T: Send + 'static,
         W: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     {
-        job::submit(&self.0.writes, work).await
+        traced(job::submit(&self.0.writes, work).await)
     }
+}
+
+/// What a port method comes to: its failure is one of the use case that called it.
+fn traced<T>(outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+    outcome.inspect_err(|_| tasks_diesel_trace::fail_use_case())
 }
 
 fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {

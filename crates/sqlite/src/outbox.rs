@@ -8,11 +8,12 @@ use tasks_domain::account::{Email, FullName, TokenDigest};
 use tasks_domain::clock::Timestamp;
 use tasks_domain::mail::{Backlog, Claim, ClaimedMail, MailKind, NewMail, Outbox, Settlement};
 use tasks_domain::store::StoreError;
+use tasks_domain::trace::TraceParent;
 
-use crate::SqliteStore;
 use crate::error::Failure;
 use crate::schema::{outbox, users};
 use crate::values::{StoredId, optional_time, parsed, time};
+use crate::{SqliteStore, traced};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = outbox, check_for_backend(Sqlite))]
@@ -23,6 +24,7 @@ struct MailRow {
     token_hash: String,
     created_at: i64,
     attempts: i64,
+    trace_parent: Option<String>,
 }
 
 impl MailRow {
@@ -44,6 +46,7 @@ impl MailRow {
             name,
             token: TokenDigest::new(self.token_hash.as_str()),
             created_at: time("outbox.created_at", self.created_at)?,
+            cause: self.trace_parent.as_deref().and_then(TraceParent::parse),
             attempt: attempts.saturating_add(1),
         })
     }
@@ -62,6 +65,7 @@ pub(crate) fn insert_mail(
             outbox::token_hash.eq(mail.token.expose()),
             outbox::created_at.eq(mail.created_at.unix_micros()),
             outbox::due_at.eq(mail.created_at.unix_micros()),
+            outbox::trace_parent.eq(mail.cause.as_ref().map(TraceParent::as_str)),
         ))
         .execute(connection)?;
     Ok(())
@@ -193,7 +197,7 @@ impl Outbox for SqliteStore {
 
     /// Writes nothing where nothing is due, so that asking every second costs no wait for the disk.
     async fn claim(&self, now: Timestamp, until: Timestamp) -> Result<Claim, StoreError> {
-        self.write(move |connection| {
+        let claim = self.write(move |connection| {
             let due = outbox::table
                 .filter(outbox::dead_at.is_null())
                 .filter(outbox::due_at.le(now.unix_micros()))
@@ -212,8 +216,8 @@ impl Outbox for SqliteStore {
                 }
                 outcome => outcome.map(Ok),
             }
-        })
-        .await?
+        });
+        traced(claim.await?)
     }
 
     async fn settle(&self, mail: &ClaimedMail, settlement: Settlement) -> Result<(), StoreError> {

@@ -60,6 +60,7 @@ diesel::table! {
         due_at -> BigInt,
         attempts -> BigInt,
         dead_at -> Nullable<BigInt>,
+        trace_parent -> Nullable<Text>,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the module tests have in common, and the tests of the threads.
 
+mod spans;
+
 use std::sync::mpsc;
 use std::task::{Context, Waker};
 

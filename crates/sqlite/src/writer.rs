@@ -7,8 +7,10 @@
 use crossbeam_channel::Receiver;
 use diesel::SqliteConnection;
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
+use tasks_diesel_trace::{commit_span, fail};
+use tracing::Span;
 
-use crate::connection::Slot;
+use crate::connection::{SYSTEM, Slot};
 use crate::error::Failure;
 use crate::job::{Busy, Job, Message};
 
@@ -82,10 +84,22 @@ fn run_batch(
             }
         }
     }
-    let held = held.and_then(|()| {
-        AnsiTransactionManager::commit_transaction(connection).map_err(Failure::from)
-    });
+    let held = held.and_then(|()| commit(connection, batch));
     (held, next)
+}
+
+/// Commits what the jobs did. All of them wait for the disk, so each trace has a span of it.
+fn commit(connection: &mut SqliteConnection, batch: &[Box<dyn Job>]) -> Result<(), Failure> {
+    let jobs = batch.iter();
+    let spans: Vec<Span> = jobs
+        .filter_map(|job| job.caller().in_scope(|| commit_span(SYSTEM)))
+        .collect();
+    AnsiTransactionManager::commit_transaction(connection).map_err(|error| {
+        for span in &spans {
+            fail(span, &error);
+        }
+        Failure::from(error)
+    })
 }
 
 /// Runs a job so that its failure takes back what it did, and nothing else. An error means that

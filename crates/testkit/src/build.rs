@@ -17,6 +17,7 @@ use tasks_domain::mail::{MailKind, NewMail};
 use tasks_domain::task::{
     Priority, Task, TaskContent, TaskDescription, TaskStatus, TaskTitle, Version,
 };
+use tasks_domain::trace::TraceParent;
 
 use crate::clock::noon;
 use crate::ids::SequentialIds;
@@ -114,6 +115,12 @@ pub fn password_hash(label: &str) -> PasswordHash {
     PasswordHash::new(format!("hash-{label}"))
 }
 
+/// A place in a trace.
+pub fn trace_parent() -> TraceParent {
+    let (trace, span) = (id::<()>().uuid(), id::<()>().uuid().as_u64_pair().1);
+    TraceParent::parse(&format!("00-{:032x}-{span:016x}-01", trace.as_u128())).unwrap()
+}
+
 /// A mail that is asked for at [`noon`].
 pub fn mail(kind: MailKind, to: &Email) -> NewMail {
     mail_at(kind, to, noon())
@@ -127,6 +134,7 @@ pub fn mail_at(kind: MailKind, to: &Email, created_at: Timestamp) -> NewMail {
         to: to.clone(),
         token: digest(&unique()),
         created_at,
+        cause: Some(trace_parent()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Recognising a signed-in user by an access token.
 
+use tracing::instrument;
+
 use crate::store::StoreError;
 
 use super::AccountService;
@@ -27,6 +29,7 @@ impl AccountService {
 
     /// The user of an access token, if its session has not ended: from the cache, or from the
     /// store and then into the cache.
+    #[instrument(level = "debug", name = "authenticate", skip_all, fields(otel.status_code))]
     pub async fn authenticate(&self, claims: &AccessClaims) -> Result<User, AuthenticateError> {
         let session = SessionRef {
             user: claims.user,

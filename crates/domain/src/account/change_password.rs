@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use tracing::instrument;
+
 use super::AccountService;
 use super::event::SecurityEventKind;
 use super::password::{Attempt, PasswordError};
@@ -26,6 +28,7 @@ impl AccountService {
     /// Gives the caller another password, and ends all other sessions. A wrong current password
     /// counts towards the lockout, and a lock refuses the right one too: else somebody who found an
     /// open session could go on guessing here.
+    #[instrument(level = "debug", name = "change password", skip_all, fields(otel.status_code))]
     pub async fn change_password(
         &self,
         caller: &User,

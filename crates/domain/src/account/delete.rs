@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use tracing::instrument;
+
 use super::AccountService;
 use super::event::SecurityEventKind;
 use super::password::{Attempt, PasswordError};
@@ -22,6 +24,7 @@ pub struct DeleteAccount {
 impl AccountService {
     /// Erases the caller's account with everything that it owns. A wrong password counts towards the
     /// lockout, and a lock refuses the right one too.
+    #[instrument(level = "debug", name = "delete account", skip_all, fields(otel.status_code))]
     pub async fn delete_account(
         &self,
         caller: &User,

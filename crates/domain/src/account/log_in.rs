@@ -1,5 +1,7 @@
 //! Logging in.
 
+use tracing::instrument;
+
 use crate::BoxError;
 
 use super::AccountService;
@@ -32,6 +34,7 @@ pub enum LogInError {
 impl AccountService {
     /// Opens a session for somebody who knows the password. Of a great many sessions it ends the one that
     /// was unused for longest.
+    #[instrument(level = "debug", name = "log in", skip_all, fields(otel.status_code))]
     pub async fn log_in(&self, command: LogIn) -> Result<TokenGrant, LogInError> {
         let LogIn {
             email,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use secrecy::SecretString;
+use tracing::instrument;
 
 use crate::store::StoreError;
 
@@ -12,6 +13,7 @@ use super::event::SecurityEventKind;
 impl AccountService {
     /// Ends the session of a refresh token, used or not. An unknown token is no error: whoever
     /// presents it is out.
+    #[instrument(level = "debug", name = "log out", skip_all, fields(otel.status_code))]
     pub async fn log_out(
         &self,
         refresh_token: &SecretString,

@@ -65,6 +65,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::id::{Id, IdGenerator};
 use crate::mail::{MailKind, MailTokens, NewMail, Outbox, OutboxSignal};
 use crate::store::StoreError;
+use crate::trace::CurrentTrace;
 
 /// What an operator decides about sessions.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +98,8 @@ pub struct AccountPorts {
     pub mail_tokens: Arc<dyn MailTokens>,
     /// Who is told what happens.
     pub security_log: Arc<dyn SecurityLog>,
+    /// Which trace a mail is asked for in.
+    pub trace: Arc<dyn CurrentTrace>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Ids.
@@ -141,6 +144,7 @@ impl AccountService {
             to,
             token: self.digest(&self.ports.mail_tokens.token(id)),
             created_at: now,
+            cause: self.ports.trace.parent(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Changing one's own profile.
 
+use tracing::instrument;
+
 use crate::store::StoreError;
 
 use super::AccountService;
@@ -18,6 +20,7 @@ pub enum UpdateProfileError {
 
 impl AccountService {
     /// Gives the caller another name, or leaves it as it is.
+    #[instrument(level = "debug", name = "update profile", skip_all, fields(otel.status_code))]
     pub async fn update_profile(
         &self,
         caller: &User,

@@ -1,6 +1,7 @@
 //! Staying: a refresh token for a new pair.
 
 use secrecy::SecretString;
+use tracing::instrument;
 
 use crate::BoxError;
 use crate::store::StoreError;
@@ -39,6 +40,7 @@ pub enum RefreshError {
 impl AccountService {
     /// Exchanges a refresh token, which is good once, for a new pair. A token that was used a
     /// while ago is taken for stolen and ends its session.
+    #[instrument(level = "debug", name = "refresh", skip_all, fields(otel.status_code))]
     pub async fn refresh(&self, command: Refresh) -> Result<TokenGrant, RefreshError> {
         let Refresh {
             refresh_token: presented,

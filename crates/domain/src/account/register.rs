@@ -1,5 +1,7 @@
 //! Registering: an account, its first session, and a mail that asks to prove the address.
 
+use tracing::instrument;
+
 use crate::BoxError;
 use crate::mail::MailKind;
 use crate::store::StoreError;
@@ -43,6 +45,7 @@ pub enum RegisterError {
 
 impl AccountService {
     /// Makes an account and signs its user in. The user is not active until the address is proven.
+    #[instrument(level = "debug", name = "register", skip_all, fields(otel.status_code))]
     pub async fn register(&self, command: Register) -> Result<TokenGrant, RegisterError> {
         let Register {
             email,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use secrecy::SecretString;
+use tracing::instrument;
 
 use crate::mail::MailKind;
 use crate::store::StoreError;
@@ -40,11 +41,13 @@ pub enum ResetPasswordError {
 impl AccountService {
     /// Sends a mail with which its reader can choose a new password, if an account has the address.
     /// Whether that is so, neither the answer nor its time tells.
+    #[instrument(level = "debug", name = "forgot password", skip_all, fields(otel.status_code))]
     pub async fn forgot_password(&self, email: Email) -> Result<(), StoreError> {
         self.ask_for_mail(MailKind::ResetPassword, email).await
     }
 
     /// Gives an account another password, lifts its lock, and ends all its sessions.
+    #[instrument(level = "debug", name = "reset password", skip_all, fields(otel.status_code))]
     pub async fn reset_password(&self, command: ResetPassword) -> Result<(), ResetPasswordError> {
         let ResetPassword {
             token,

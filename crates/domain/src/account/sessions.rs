@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use tracing::instrument;
+
 use crate::access::{AccessError, Owned, owned_by};
 use crate::id::Id;
 use crate::store::StoreError;
@@ -30,12 +32,14 @@ impl Owned for Session {
 
 impl AccountService {
     /// The caller's sessions that are not over, the newest first.
+    #[instrument(level = "debug", name = "list sessions", skip_all, fields(otel.status_code))]
     pub async fn sessions(&self, caller: &User) -> Result<Vec<Session>, StoreError> {
         let now = self.ports.clock.now();
         self.ports.sessions.list(caller.id, now).await
     }
 
     /// Ends a session of the caller's, with its access tokens.
+    #[instrument(level = "debug", name = "end session", skip_all, fields(otel.status_code))]
     pub async fn end_session(
         &self,
         caller: &User,
@@ -56,6 +60,7 @@ impl AccountService {
     }
 
     /// Ends all sessions of the caller's, the one of this call too.
+    #[instrument(level = "debug", name = "end all sessions", skip_all, fields(otel.status_code))]
     pub async fn end_all_sessions(&self, caller: &User, address: IpAddr) -> Result<(), StoreError> {
         let now = self.ports.clock.now();
         let ended = self.ports.sessions.end_all(caller.id, now).await;

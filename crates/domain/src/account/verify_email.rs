@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use secrecy::SecretString;
+use tracing::instrument;
 
 use crate::mail::MailKind;
 use crate::store::StoreError;
@@ -24,6 +25,7 @@ pub enum VerifyEmailError {
 
 impl AccountService {
     /// Takes the address for proven to which the token was sent.
+    #[instrument(level = "debug", name = "verify email", skip_all, fields(otel.status_code))]
     pub async fn verify_email(
         &self,
         token: &SecretString,
@@ -48,6 +50,7 @@ impl AccountService {
 
     /// Sends another verification mail, if an account has the address and has not proven it. Whether
     /// that is so, neither the answer nor its time tells.
+    #[instrument(level = "debug", name = "resend verification", skip_all, fields(otel.status_code))]
     pub async fn resend_verification(&self, email: Email) -> Result<(), StoreError> {
         self.ask_for_mail(MailKind::VerifyEmail, email).await
     }

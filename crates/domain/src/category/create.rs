@@ -1,5 +1,7 @@
 //! Making a category.
 
+use tracing::instrument;
+
 use crate::account::User;
 use crate::store::StoreError;
 
@@ -32,6 +34,7 @@ pub enum CreateCategoryError {
 
 impl CategoryService {
     /// Makes a category of the caller's.
+    #[instrument(level = "debug", name = "create category", skip_all, fields(otel.status_code))]
     pub async fn create(
         &self,
         caller: &User,

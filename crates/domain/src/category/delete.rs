@@ -1,5 +1,7 @@
 //! Erasing a category.
 
+use tracing::instrument;
+
 use crate::access::{AccessError, owned_by};
 use crate::account::User;
 use crate::id::Id;
@@ -21,6 +23,7 @@ pub enum DeleteCategoryError {
 
 impl CategoryService {
     /// Erases a category of the caller's with its assignments; its tasks stay.
+    #[instrument(level = "debug", name = "delete category", skip_all, fields(otel.status_code))]
     pub async fn delete(&self, caller: &User, id: Id<Category>) -> Result<(), DeleteCategoryError> {
         owned_by(caller, self.categories.find(id).await?)?;
         if self.categories.delete(id).await? {

@@ -1,5 +1,7 @@
 //! Changing a category.
 
+use tracing::instrument;
+
 use crate::access::{AccessError, owned_by};
 use crate::account::User;
 use crate::id::Id;
@@ -34,6 +36,7 @@ pub enum EditCategoryError {
 
 impl CategoryService {
     /// Changes a category of the caller's.
+    #[instrument(level = "debug", name = "edit category", skip_all, fields(otel.status_code))]
     pub async fn edit(
         &self,
         caller: &User,

@@ -1,5 +1,7 @@
 //! Reading one category.
 
+use tracing::instrument;
+
 use crate::access::{AccessError, owned_by};
 use crate::account::User;
 use crate::id::Id;
@@ -21,6 +23,7 @@ pub enum GetCategoryError {
 
 impl CategoryService {
     /// One category of the caller's.
+    #[instrument(level = "debug", name = "get category", skip_all, fields(otel.status_code))]
     pub async fn get(&self, caller: &User, id: Id<Category>) -> Result<Category, GetCategoryError> {
         Ok(owned_by(caller, self.categories.find(id).await?)?)
     }

@@ -1,5 +1,7 @@
 //! Reading all of one's categories.
 
+use tracing::instrument;
+
 use crate::account::User;
 use crate::store::StoreError;
 
@@ -16,6 +18,7 @@ pub enum ListCategoriesError {
 
 impl CategoryService {
     /// The caller's categories, by name.
+    #[instrument(level = "debug", name = "list categories", skip_all, fields(otel.status_code))]
     pub async fn list(&self, caller: &User) -> Result<Vec<Category>, ListCategoriesError> {
         Ok(self.categories.list(caller.id).await?)
     }

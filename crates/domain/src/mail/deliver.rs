@@ -128,6 +128,7 @@ impl DeliveryService {
             to: claimed.to.clone(),
             name: claimed.name.clone(),
             token,
+            cause: claimed.cause.clone(),
         };
         self.mailer.send(&mail).await
     }

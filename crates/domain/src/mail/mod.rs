@@ -21,6 +21,7 @@ pub use outbox::{MockOutbox, MockOutboxSignal};
 use crate::BoxError;
 use crate::account::{Email, FullName, TokenDigest};
 use crate::id::Id;
+use crate::trace::TraceParent;
 
 /// What a mail is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +67,8 @@ pub struct Mail {
     pub name: FullName,
     /// The token of the link.
     pub token: SecretString,
+    /// The request that asked for it, if that was traced.
+    pub cause: Option<TraceParent>,
 }
 
 /// Why a mail was not sent.

@@ -6,6 +6,7 @@ use crate::account::{Email, FullName, TokenDigest};
 use crate::clock::Timestamp;
 use crate::id::Id;
 use crate::store::StoreError;
+use crate::trace::TraceParent;
 
 use super::{Mail, MailKind};
 
@@ -25,6 +26,8 @@ pub struct NewMail {
     pub token: TokenDigest,
     /// When it was asked for.
     pub created_at: Timestamp,
+    /// The request that asked for it, if that was traced.
+    pub cause: Option<TraceParent>,
 }
 
 /// A mail that one deliverer has for itself for a while.
@@ -42,6 +45,8 @@ pub struct ClaimedMail {
     pub token: TokenDigest,
     /// When it was asked for.
     pub created_at: Timestamp,
+    /// The request that asked for it, if that was traced and can be read.
+    pub cause: Option<TraceParent>,
     /// The how-manieth attempt this is, from 1: with the id, it names the claim.
     pub attempt: u32,
 }

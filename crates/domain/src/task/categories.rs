@@ -1,5 +1,7 @@
 //! Filing a task under a category, and taking it out again.
 
+use tracing::instrument;
+
 use crate::access::{AccessError, owned_by};
 use crate::account::User;
 use crate::category::Category;
@@ -37,6 +39,7 @@ pub enum UnassignCategoryError {
 
 impl TaskService {
     /// Files a task of the caller's under a category of the caller's.
+    #[instrument(level = "debug", name = "assign category", skip_all, fields(otel.status_code))]
     pub async fn assign_category(
         &self,
         caller: &User,
@@ -53,6 +56,7 @@ impl TaskService {
     }
 
     /// Takes a task of the caller's out of a category of the caller's.
+    #[instrument(level = "debug", name = "unassign category", skip_all, fields(otel.status_code))]
     pub async fn unassign_category(
         &self,
         caller: &User,

@@ -1,5 +1,7 @@
 //! Making a task.
 
+use tracing::instrument;
+
 use crate::account::User;
 use crate::clock::Timestamp;
 use crate::store::StoreError;
@@ -40,6 +42,7 @@ pub enum CreateTaskError {
 
 impl TaskService {
     /// Makes a task of the caller's: pending, at the first version.
+    #[instrument(level = "debug", name = "create task", skip_all, fields(otel.status_code))]
     pub async fn create(
         &self,
         caller: &User,

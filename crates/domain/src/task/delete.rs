@@ -1,5 +1,7 @@
 //! Deleting a task.
 
+use tracing::instrument;
+
 use crate::access::{AccessError, owned_by};
 use crate::account::User;
 use crate::id::Id;
@@ -21,6 +23,7 @@ pub enum DeleteTaskError {
 
 impl TaskService {
     /// Deletes a task of the caller's. Its row stays, and nothing shows it any more.
+    #[instrument(level = "debug", name = "delete task", skip_all, fields(otel.status_code))]
     pub async fn delete(&self, caller: &User, id: Id<Task>) -> Result<(), DeleteTaskError> {
         owned_by(caller, self.tasks.find(id).await?)?;
         if self.tasks.delete(id, self.clock.now()).await? {

@@ -1,5 +1,7 @@
 //! Changing a task, unless somebody else changed it first.
 
+use tracing::instrument;
+
 use crate::access::{AccessError, owned_by};
 use crate::account::User;
 use crate::clock::Timestamp;
@@ -70,6 +72,7 @@ impl TaskService {
     /// A due date equal to the stored one is no change and is not judged, so that an overdue task
     /// can be completed by a caller that sends the whole object back. What changes nothing
     /// leaves the task as it is.
+    #[instrument(level = "debug", name = "edit task", skip_all, fields(otel.status_code))]
     pub async fn edit(
         &self,
         caller: &User,

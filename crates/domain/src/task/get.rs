@@ -1,5 +1,7 @@
 //! Reading one task.
 
+use tracing::instrument;
+
 use crate::access::{AccessError, owned_by};
 use crate::account::User;
 use crate::id::Id;
@@ -21,6 +23,7 @@ pub enum GetTaskError {
 
 impl TaskService {
     /// One task of the caller's.
+    #[instrument(level = "debug", name = "get task", skip_all, fields(otel.status_code))]
     pub async fn get(&self, caller: &User, id: Id<Task>) -> Result<Task, GetTaskError> {
         Ok(owned_by(caller, self.tasks.find(id).await?)?)
     }

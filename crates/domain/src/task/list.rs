@@ -1,5 +1,7 @@
 //! Reading a page of one's tasks.
 
+use tracing::instrument;
+
 use crate::account::User;
 use crate::page::Page;
 use crate::store::StoreError;
@@ -18,6 +20,7 @@ pub enum ListTasksError {
 
 impl TaskService {
     /// One page of the caller's tasks.
+    #[instrument(level = "debug", name = "list tasks", skip_all, fields(otel.status_code))]
     pub async fn list(
         &self,
         caller: &User,

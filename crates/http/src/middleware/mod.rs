@@ -4,3 +4,4 @@ pub(crate) mod cors;
 pub(crate) mod limit;
 pub(crate) mod observe;
 pub(crate) mod route;
+pub(crate) mod trace;

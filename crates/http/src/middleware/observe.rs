@@ -17,7 +17,7 @@ use tasks_domain::id::Id;
 use tracing::{Instrument, Span};
 
 use crate::app::Api;
-use crate::middleware::cors;
+use crate::middleware::{cors, trace};
 use crate::problem::{Code, Problem, chain};
 use crate::routes::API_PREFIX;
 
@@ -27,8 +27,12 @@ pub(crate) const X_REQUEST_ID: &str = "x-request-id";
 /// The longest id of a request that is taken over, in characters.
 const MAX_REQUEST_ID: usize = 128;
 
-/// The longest path that the log keeps whole, in characters.
-const MAX_LOGGED_PATH: usize = 512;
+/// The longest path that is told whole, in bytes.
+const MAX_TOLD_PATH: usize = 512;
+
+/// The longest part of a path that is told. All of ours are shorter, ids have 36 bytes, and tokens more: what a
+/// caller puts into a path instead of a body must not end up in logs.
+const MAX_TOLD_SEGMENT: usize = 40;
 
 /// The status in the log where the client went away before it was answered; nothing carries it.
 const CLIENT_GONE: u16 = 499;
@@ -80,6 +84,7 @@ struct Observed {
 impl Drop for Observed {
     fn drop(&mut self) {
         if !self.is_logged {
+            trace::answered(&self.span, None);
             self.log(CLIENT_GONE, None);
         }
     }
@@ -88,22 +93,29 @@ impl Drop for Observed {
 impl Observed {
     fn of(request: &ServiceRequest, api: &web::Data<Api>) -> Self {
         api.instruments.request_began();
+        let id = api.ids.next_uuid();
         let request_id = request
             .headers()
             .get(X_REQUEST_ID)
             .and_then(|value| value.to_str().ok())
             .filter(|id| is_request_id(id))
-            .map_or_else(|| api.ids.next_uuid().to_string(), str::to_owned);
+            .map_or_else(|| id.to_string(), str::to_owned);
+        let route = request.match_pattern();
+        let seen = trace::Seen {
+            request,
+            settings: &api.settings,
+            request_id: &request_id,
+            route: route.as_deref(),
+            id,
+        };
         let origin = request.headers().get(header::ORIGIN);
         Self {
             api: api.clone(),
-            span: tracing::info_span!("request", %request_id),
+            span: seen.span(),
             request_id,
             method: request.method().to_string(),
             path: request.path().to_owned(),
-            route: request
-                .match_pattern()
-                .unwrap_or_else(|| "unmatched".to_owned()),
+            route: route.unwrap_or_else(|| "unmatched".to_owned()),
             allowed_origin: origin
                 .filter(|origin| cors::allows(&api.settings, origin, request.head()))
                 .cloned(),
@@ -152,6 +164,12 @@ impl Observed {
         }
     }
 
+    /// What remains of it: its span's end and its line.
+    fn answered(&mut self, status: StatusCode, problem: Option<&Problem>) {
+        trace::answered(&self.span, Some(status.as_u16()));
+        self.log(status.as_u16(), problem);
+    }
+
     /// The one line that a request leaves, and what went wrong, if something did.
     fn log(&mut self, status: u16, problem: Option<&Problem>) {
         self.is_logged = true;
@@ -175,7 +193,7 @@ impl Observed {
         self.api
             .instruments
             .request_ended(method, route, status, took);
-        let path: String = path.chars().take(MAX_LOGGED_PATH).collect();
+        let path = told_path(path);
         match self.notes.caller.get() {
             Some(user_id) => tracing::info!(
                 %method, %path, %route, status, duration_ms, %user_id, "request completed"
@@ -185,6 +203,21 @@ impl Observed {
             }
         }
     }
+}
+
+/// The path of a request as the log and its span tell it.
+pub(crate) fn told_path(path: &str) -> String {
+    let told = path.split('/').map(|segment| {
+        if segment.len() > MAX_TOLD_SEGMENT {
+            "***"
+        } else {
+            segment
+        }
+    });
+    let told = told.collect::<Vec<_>>().join("/");
+    told.get(..told.floor_char_boundary(MAX_TOLD_PATH))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn is_request_id(id: &str) -> bool {
@@ -246,7 +279,7 @@ fn complete(
         }
     };
     observed.finish(api, response.response_mut());
-    observed.log(response.status().as_u16(), problem.as_ref());
+    observed.answered(response.status(), problem.as_ref());
     response
 }
 
@@ -260,7 +293,7 @@ fn abandon(observed: &mut Observed, api: &Api, problem: &Problem) -> Error {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
-    observed.log(response.status().as_u16(), Some(problem));
+    observed.answered(response.status(), Some(problem));
     InternalError::from_response(problem.clone(), response).into()
 }
 

@@ -8,7 +8,7 @@ use crate::app::Api;
 use crate::problem::{Code, Problem};
 
 /// Where the metrics are.
-const METRICS: &str = "/metrics";
+pub(super) const METRICS: &str = "/metrics";
 
 /// Prometheus's text format.
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

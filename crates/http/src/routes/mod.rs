@@ -25,8 +25,16 @@ pub(crate) use metrics::page as metrics;
 /// Everything below is limited, never cached, and answered with JSON.
 pub(crate) const API_PREFIX: &str = "/api/";
 
+/// Here probes ask.
+const HEALTH_PREFIX: &str = "/health";
+
 /// Here passwords and tokens are tried, so here a limit always holds.
 pub(crate) const AUTH_PREFIX: &str = "/api/v1/auth/";
+
+/// Whether a route is for probes and scrapers, which ask every few seconds: what they ask is not traced.
+pub(crate) fn is_for_machines(route: &str) -> bool {
+    route == metrics::METRICS || route.starts_with(HEALTH_PREFIX)
+}
 
 /// What a handler returns.
 type Answer = Result<HttpResponse, Problem>;

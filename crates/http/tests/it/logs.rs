@@ -1,9 +1,12 @@
 //! Contract §6: the one line that a request leaves in the log.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use actix_web::http::Method;
+use opentelemetry::global;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use serde_json::{Value, json};
 use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
@@ -148,6 +151,42 @@ async fn every_request_leaves_one_line_whatever_its_fate() {
         let expected = caller.map_or(Value::Null, |user| user.id.clone().into());
         assert_eq!(fields["user_id"], expected, "{path}");
         assert_eq!(line["span"]["request_id"], "my-id");
+    }
+}
+
+/// Also where traces are not sent, as here.
+#[actix_web::test]
+async fn every_line_has_its_place_in_a_trace() {
+    global::set_text_map_propagator(TraceContextPropagator::new());
+    let world = World::new().await;
+    let log = Log::new();
+    let ids = |name: &str| {
+        let lines = log.take();
+        let ids: HashSet<_> = lines
+            .iter()
+            .map(|line| line["span"][name].clone())
+            .collect();
+        assert_eq!(ids.len(), 1, "{lines:?}");
+        ids.into_iter().next().unwrap().as_str().unwrap().to_owned()
+    };
+    let is_hex = |id: &str| id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let parent = format!("00-{trace}-b7ad6b7169203331-00");
+    world.get("/x").header("traceparent", parent).await;
+    assert_eq!(ids("trace_id"), trace);
+
+    let mut seen = HashSet::new();
+    for bad in ["", "nonsense"] {
+        for (name, digits) in [("trace_id", 32), ("span_id", 16)] {
+            world.get("/x").header("traceparent", bad).await;
+            let id = ids(name);
+            assert!(id.len() == digits && is_hex(&id), "{id}");
+            assert!(!id.trim_start_matches('0').is_empty(), "{id}");
+            let is_new = seen.insert(id);
+            // Of the ids that tests make, the second half is always the same.
+            assert!(is_new || name == "span_id", "another each time");
+        }
     }
 }
 

@@ -29,4 +29,5 @@ mod sessions;
 mod support;
 mod task_list;
 mod tasks;
+mod traces;
 mod verification;

@@ -108,6 +108,23 @@ async fn a_mail_that_cannot_be_read_is_told_and_does_not_keep_the_others_back() 
     }
 }
 
+/// Whatever somebody wrote there: it is no reason not to send a mail.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cause_that_cannot_be_read_is_none() {
+    let test = TestStore::migrated().await;
+    user(&test.store).await;
+    test.execute("UPDATE outbox SET trace_parent = '00-no-trace-01'")
+        .await;
+    let Ok(Claim::Claimed(mail)) = test
+        .store
+        .claim(noon(), noon().plus(DeliveryService::CLAIM))
+        .await
+    else {
+        panic!("it waits");
+    };
+    assert_eq!(mail.cause, None);
+}
+
 /// Begins to claim, and returns when that waits for a lock.
 async fn claim_that_waits(test: &TestStore, waiting: usize) -> JoinHandle<Claim> {
     let store = test.store.clone();

@@ -3,15 +3,17 @@
 use futures_util::future::join_all;
 use tasks_domain::account::UserRepository;
 use tasks_domain::health::{HealthProbe, SchemaProbe, SchemaState};
+use tasks_domain::mail::{Claim, Mail, Outbox};
 use tasks_postgres::{MigrationError, MigrationState};
 use tasks_testkit::build;
-use tasks_testkit::clock::noon;
+use tasks_testkit::clock::{just_after, noon};
 use tasks_testkit::servers::PostgresServer;
 
 use crate::{TestStore, chain, connect};
 
 const FIRST: &str = "0001_accounts_tasks_categories";
 const SECOND: &str = "0002_mail_sessions_housekeeping";
+const THIRD: &str = "0003_outbox_trace_parent";
 
 const FIRST_UP: &str =
     include_str!("../../../../migrations/postgres/0001_accounts_tasks_categories/up.sql");
@@ -53,7 +55,7 @@ async fn up_down_up_leaves_no_trace() {
     let test = TestStore::empty().await;
     let store = &test.store;
     assert_eq!(schema(&test).await, Vec::<String>::new());
-    assert_eq!(store.migrate_up().await.unwrap(), [FIRST, SECOND]);
+    assert_eq!(store.migrate_up().await.unwrap(), [FIRST, SECOND, THIRD]);
     let up = schema(&test).await;
     for thing in [
         "relation r tasks",
@@ -63,13 +65,16 @@ async fn up_down_up_leaves_no_trace() {
         "type mail_kind 1 verify_email",
         "constraint categories categories_user_id_name_key UNIQUE (user_id, name)",
         "constraint outbox outbox_attempts_check CHECK ((attempts >= 0))",
+        "column outbox 9 trace_parent text f 100",
     ] {
         assert!(up.iter().any(|line| line == thing), "{thing}: {up:#?}");
     }
     assert!(store.migrate_up().await.unwrap().is_empty());
 
-    let reverted = store.migrate_down().await.unwrap();
-    assert_eq!(reverted.as_deref(), Some(SECOND));
+    for last in [THIRD, SECOND] {
+        let reverted = store.migrate_down().await.unwrap();
+        assert_eq!(reverted.as_deref(), Some(last));
+    }
     let first = TestStore::empty().await;
     first.execute(FIRST_UP).await;
     assert_eq!(schema(&test).await, schema(&first).await);
@@ -78,7 +83,7 @@ async fn up_down_up_leaves_no_trace() {
     assert_eq!(schema(&test).await, Vec::<String>::new());
     assert_eq!(store.migrate_down().await.unwrap(), None);
 
-    assert_eq!(store.migrate_up().await.unwrap(), [FIRST, SECOND]);
+    assert_eq!(store.migrate_up().await.unwrap(), [FIRST, SECOND, THIRD]);
     assert_eq!(schema(&test).await, up);
 }
 
@@ -87,6 +92,7 @@ async fn what_the_first_version_stored_is_still_there() {
     let test = TestStore::empty().await;
     let store = &test.store;
     store.migrate_up().await.unwrap();
+    store.migrate_down().await.unwrap();
     store.migrate_down().await.unwrap();
     let token = build::digest("of a mail that the first version sent");
     test.execute(&format!(
@@ -125,11 +131,34 @@ async fn what_the_first_version_stored_is_still_there() {
     };
     let before = rows().await;
     assert_eq!(before.len(), 60);
-    assert_eq!(store.migrate_up().await.unwrap(), [SECOND]);
+    assert_eq!(store.migrate_up().await.unwrap(), [SECOND, THIRD]);
     assert_eq!(rows().await, before);
 
     let verified = store.verify_email(&token, noon()).await.unwrap();
     assert_eq!(verified.unwrap().email.as_str(), "0@example.com");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_the_second_version_stored_is_still_sent() {
+    let test = TestStore::migrated().await;
+    test.store.migrate_down().await.unwrap();
+    let (user, mail) = (build::user().build(), build::id::<Mail>());
+    test.execute(&format!(
+        "INSERT INTO users (id, email, password_hash, full_name, created_at, updated_at) \
+         VALUES ('{}', '{email}', '-', 'Ada', now(), now()); \
+         INSERT INTO outbox (id, kind, recipient, token_hash, created_at, due_at) \
+         VALUES ('{}', 'verify_email', '{email}', md5('token'), '2020-01-01', '2020-01-01')",
+        user.id.uuid(),
+        mail.uuid(),
+        email = user.email.as_str(),
+    ))
+    .await;
+    assert_eq!(test.store.migrate_up().await.unwrap(), [THIRD]);
+    let claim = test.store.claim(noon(), just_after(noon())).await.unwrap();
+    let Claim::Claimed(claimed) = claim else {
+        panic!("{claim:?}");
+    };
+    assert_eq!((claimed.id, claimed.cause), (mail, None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,7 +167,7 @@ async fn of_several_instances_at_once_one_migrates() {
     let stores: Vec<_> = (0..5).map(|_| connect(&test.database.url, 1)).collect();
     let outcomes = join_all(stores.iter().map(tasks_postgres::PgStore::migrate_up)).await;
     let applied: Vec<_> = outcomes.into_iter().flat_map(Result::unwrap).collect();
-    assert_eq!(applied, [FIRST, SECOND]);
+    assert_eq!(applied, [FIRST, SECOND, THIRD]);
     assert_eq!(test.store.schema().await.unwrap(), SchemaState::Current);
 }
 
@@ -153,14 +182,14 @@ async fn the_status_names_every_migration_and_changes_nothing() {
     let status = || async { test.store.migration_status().await.unwrap() };
     assert_eq!(
         status().await,
-        [state(FIRST, false, true), state(SECOND, false, true)]
+        [FIRST, SECOND, THIRD].map(|name| state(name, false, true))
     );
     let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'";
     assert_eq!(test.query(tables).await, Vec::<String>::new());
     test.store.migrate_up().await.unwrap();
     assert_eq!(
         status().await,
-        [state(FIRST, true, true), state(SECOND, true, true)]
+        [FIRST, SECOND, THIRD].map(|name| state(name, true, true))
     );
     test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')")
         .await;
@@ -169,6 +198,7 @@ async fn the_status_names_every_migration_and_changes_nothing() {
         [
             state(FIRST, true, true),
             state(SECOND, true, true),
+            state(THIRD, true, true),
             state("9999", true, false)
         ]
     );
@@ -178,7 +208,7 @@ async fn the_status_names_every_migration_and_changes_nothing() {
 async fn the_probe_tells_behind_current_and_ahead() {
     let test = TestStore::empty().await;
     let store = &test.store;
-    assert_eq!(store.schema().await.unwrap(), SchemaState::Behind(2));
+    assert_eq!(store.schema().await.unwrap(), SchemaState::Behind(3));
     store.migrate_up().await.unwrap();
     assert_eq!(store.schema().await.unwrap(), SchemaState::Current);
     test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')")

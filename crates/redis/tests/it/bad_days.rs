@@ -1,7 +1,6 @@
 //! Redis away, and back.
 
 use std::error::Error as _;
-use std::time::{Duration, Instant};
 
 use tasks_domain::account::{CacheLookup, SessionRef, SignedInCache, User};
 use tasks_domain::health::HealthProbe;
@@ -11,18 +10,15 @@ use tasks_redis::RedisStore;
 use tasks_testkit::servers::{Proxy, RedisServer};
 use tasks_testkit::{build, tokio};
 
-use crate::{knows, patient, quota, remember, session_of, somebody, until};
-
-/// Much more than the time limit, much less than any other limit that could apply.
-const SOON: Duration = Duration::from_secs(1);
+use crate::{healthy, knows, patient, quota, remember, session_of, somebody, until};
 
 async fn is_well(store: &RedisStore) -> bool {
     store.hit(somebody(), quota(1)).await.is_ok()
 }
 
 /// The first call pays a little, the others nothing; a change meanwhile is not lost; all is well
-/// again without a new store.
-async fn away_and_back(url: &str, harm: impl FnOnce(), heal: impl FnOnce()) {
+/// again without a new store. Says what the first call says.
+async fn away_and_back(url: &str, harm: impl FnOnce(), heal: impl FnOnce()) -> String {
     let store = RedisStore::connect_lazy(url).unwrap();
     // The machine may be too busy for the first connection.
     until("is well", || is_well(&store)).await;
@@ -32,10 +28,8 @@ async fn away_and_back(url: &str, harm: impl FnOnce(), heal: impl FnOnce()) {
     let before = store.unavailable_total();
 
     harm();
-    let started = Instant::now();
     let first = store.hit(somebody(), quota(1)).await.unwrap_err();
     assert!(matches!(first, StoreError::Unavailable(_)), "{first:?}");
-    assert!(started.elapsed() < SOON);
     for _ in 0..20 {
         let error = store.hit(somebody(), quota(1)).await.unwrap_err();
         let why = error.source().unwrap().to_string();
@@ -60,7 +54,8 @@ async fn away_and_back(url: &str, harm: impl FnOnce(), heal: impl FnOnce()) {
         knows(&store, session).await
     })
     .await;
-    store.check().await.unwrap();
+    healthy(&store).await;
+    first.source().unwrap().to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,7 +73,9 @@ async fn killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn frozen() {
     let server = RedisServer::start().await;
-    away_and_back(&server.url(), || server.freeze(), || server.thaw()).await;
+    let why = away_and_back(&server.url(), || server.freeze(), || server.thaw()).await;
+    // By this limit, and not by a longer one beneath it.
+    assert_eq!(why, "no answer within 100 ms");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +143,8 @@ async fn emptied_it_goes_on() {
         remember(&store, session, &user).await;
         server.command(command);
         store.hit(somebody(), quota(1)).await.unwrap();
-        store.check().await.unwrap();
+        // Another store's check, since one that is late would open the breaker of this one.
+        healthy(&patient(&server.url())).await;
         assert_eq!(store.unavailable_total(), 0, "{command}");
     }
 }
@@ -164,9 +162,7 @@ async fn an_invalidation_that_finds_redis_away_is_delivered_when_it_is_back() {
     let session = session_of(&user);
     remember(&patient(&url), session, &user).await;
     server.stop();
-    let started = Instant::now();
     store.invalidate(user.id).await;
-    assert!(started.elapsed() < SOON);
     server.restart();
     // The server is back with the old user, and this process does not believe it.
     assert!(!knows(&store, session).await);

@@ -6,7 +6,7 @@ use tasks_redis::{ConnectError, RedisStore};
 use tasks_testkit::servers::RedisServer;
 use tasks_testkit::tokio;
 
-use crate::{patient, quota, shared, somebody};
+use crate::{healthy, patient, quota, shared, somebody};
 
 #[tokio::test]
 async fn a_url_that_is_none_is_refused_in_one_line_without_the_password() {
@@ -55,7 +55,7 @@ async fn a_user_with_a_password_and_a_database_are_taken_from_the_url() {
     let at = server.url().replace("redis://", "");
     let store = patient(&format!("redis://me:s3cret@{at}/3"));
     store.hit(somebody(), quota(1)).await.unwrap();
-    store.check().await.unwrap();
+    healthy(&store).await;
     assert!(server.command("INFO keyspace").contains("db3:keys="));
 }
 

@@ -32,16 +32,27 @@ async fn two_instances_let_exactly_the_limit_pass() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_window_slides_by_the_clock_of_redis() {
-    let (store, key) = (shared().await, somebody());
+    let store = shared().await;
     let quota = Quota {
         limit: 2,
         window: Duration::from_secs(2),
     };
-    let first = store.hit(key, quota).await.unwrap();
-    assert_eq!((first.allowed, first.remaining), (true, 1));
-    assert_eq!(first.reset, quota.window);
-    let second = store.hit(key, quota).await.unwrap();
-    assert!(second.reset < first.reset);
+    let two_requests = async {
+        loop {
+            let key = somebody();
+            let first = store.hit(key, quota).await.unwrap();
+            assert_eq!((first.allowed, first.remaining), (true, 1));
+            assert_eq!(first.reset, quota.window);
+            let second = store.hit(key, quota).await.unwrap();
+            if second.remaining == 0 {
+                return (key, second);
+            }
+            // The machine was busy for a whole window.
+        }
+    };
+    let two_requests = tokio::time::timeout(MINUTE, two_requests);
+    let (key, second) = two_requests.await.expect("both are in one window");
+    assert!(second.reset < quota.window);
     crate::until("passes again", || async {
         let decision = store.hit(key, quota).await.unwrap();
         assert!(decision.allowed || decision.reset < second.reset);
@@ -161,5 +172,6 @@ async fn a_request_that_is_given_up_disturbs_nobody() {
         assert_eq!((decision.allowed, decision.remaining), (true, remaining));
     }
     assert_eq!(store.unavailable_total(), 0);
-    assert_eq!(store.pool().in_use, 0);
+    // Those that were given up run on.
+    crate::until("all are given back", || async { store.pool().in_use == 0 }).await;
 }

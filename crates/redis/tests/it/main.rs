@@ -5,12 +5,15 @@ mod bad_days;
 mod cache;
 mod connect;
 mod limiter;
+mod spans;
+mod traces;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_redis::redis;
 use tasks_domain::account::{CacheLookup, SessionRef, SignedInCache, User};
+use tasks_domain::health::HealthProbe;
 use tasks_domain::rate_limit::{Quota, RateLimitKey};
 use tasks_redis::RedisStore;
 use tasks_testkit::build;
@@ -101,6 +104,11 @@ async fn remember(cache: &dyn SignedInCache, session: SessionRef, user: &User) {
     };
     cache.put(session, user, lease).await;
     assert_eq!(cache.get(session).await, CacheLookup::Hit(user.clone()));
+}
+
+/// A health check waits for a fixed time, which a busy machine may exceed now and then.
+async fn healthy(store: &RedisStore) {
+    until("is healthy", || async { store.check().await.is_ok() }).await;
 }
 
 /// Whether a session is remembered.

@@ -99,6 +99,68 @@ where
     }
 }
 
+/// A share of the whole.
+pub(super) fn share(text: &str) -> Parsed<f64> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "is no such number".to_owned())
+}
+
+/// Where a collector listens.
+pub(super) fn endpoint(text: &str) -> Parsed<()> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .map(drop)
+        .ok_or_else(|| "is not an absolute http or https URL".to_owned())
+}
+
+/// `name=value,name=value`.
+pub(super) fn pairs(text: &str) -> Parsed<()> {
+    let is_pair = |pair: &str| {
+        pair.split_once('=')
+            .is_some_and(|(name, _)| !name.trim().is_empty())
+    };
+    if text.split(',').all(is_pair) {
+        Ok(())
+    } else {
+        Err("has something without a name and a value".to_owned())
+    }
+}
+
+pub(super) fn otlp_protocol(text: &str) -> Parsed<()> {
+    one_of(text, &[("http/protobuf", ()), ("grpc", ())])
+}
+
+/// Whether traces are sent.
+pub(super) fn traces_exporter(text: &str) -> Parsed<bool> {
+    one_of(text, &[("otlp", true), ("none", false)])
+}
+
+/// Whether metrics are sent.
+pub(super) fn metrics_exporter(text: &str) -> Parsed<bool> {
+    one_of(
+        text,
+        &[("otlp", true), ("prometheus", false), ("none", false)],
+    )
+}
+
+/// Whether a sampler needs to know the share.
+pub(super) fn sampler(text: &str) -> Parsed<bool> {
+    one_of(
+        text,
+        &[
+            ("always_on", false),
+            ("always_off", false),
+            ("traceidratio", true),
+            ("parentbased_always_on", false),
+            ("parentbased_always_off", false),
+            ("parentbased_traceidratio", true),
+        ],
+    )
+}
+
 /// The syntax of a name or an address.
 pub(super) fn host_name(text: &str) -> Parsed<String> {
     let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');

@@ -775,3 +775,83 @@ fn passwords_in_urls_are_masked() {
         assert_eq!(mask_passwords(url), shown);
     }
 }
+
+#[test]
+fn traces_are_sent_where_an_endpoint_is_set() {
+    let sends = |pairs: &[(&str, &str)]| config(pairs).telemetry;
+    let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318");
+    let own = (
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "https://traces.example.com/v1/traces",
+    );
+    assert!(!sends(&[]).traces);
+    assert!(sends(&[base]).traces);
+    assert!(sends(&[own]).traces);
+    assert!(!sends(&[base, ("OTEL_TRACES_EXPORTER", "none")]).traces);
+    assert!(!sends(&[base, ("OTEL_SDK_DISABLED", "true")]).traces);
+    assert_eq!(sends(&[]).span_queue, 2048);
+    assert_eq!(sends(&[("OTEL_BSP_MAX_QUEUE_SIZE", "7")]).span_queue, 7);
+}
+
+#[test]
+fn metrics_are_sent_only_where_that_is_asked_for() {
+    let sends = |pairs: &[(&str, &str)]| config(pairs).telemetry.metrics;
+    let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318");
+    let own = (
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        "http://localhost:4318/v1/metrics",
+    );
+    let otlp = ("OTEL_METRICS_EXPORTER", "otlp");
+    assert!(sends(&[base, otlp]));
+    assert!(sends(&[own, otlp]));
+    assert!(!sends(&[base]));
+    assert!(!sends(&[otlp]));
+    assert!(!sends(&[base, otlp, ("ENABLE_METRICS", "false")]));
+    assert!(!sends(&[base, otlp, ("OTEL_SDK_DISABLED", "1")]));
+    for other in ["prometheus", "none"] {
+        assert!(!sends(&[base, ("OTEL_METRICS_EXPORTER", other)]), "{other}");
+    }
+}
+
+#[test]
+fn what_opentelemetry_would_only_warn_of_is_refused() {
+    for endpoint in ["ENDPOINT", "TRACES_ENDPOINT", "METRICS_ENDPOINT"] {
+        let bad = ["nonsense", "localhost:4318", "ftp://localhost", "http://"];
+        refused(&format!("OTEL_EXPORTER_OTLP_{endpoint}"), &bad);
+    }
+    refused(
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        &["thrift", "http/json", "GRPC"],
+    );
+    refused("OTEL_EXPORTER_OTLP_HEADERS", &["key", "a=1,", "=1"]);
+    refused("OTEL_EXPORTER_OTLP_TIMEOUT", &["0", "60001", "10s"]);
+    refused("OTEL_RESOURCE_ATTRIBUTES", &["key", "a=1,,b=2"]);
+    refused("OTEL_TRACES_EXPORTER", &["zipkin", "console"]);
+    refused("OTEL_METRICS_EXPORTER", &["console"]);
+    refused("OTEL_TRACES_SAMPLER", &["perhaps", "jaeger_remote"]);
+    refused("OTEL_TRACES_SAMPLER_ARG", &["1.1", "-0.1", "half", "NaN"]);
+    refused("OTEL_BSP_MAX_QUEUE_SIZE", &["0", "1000001"]);
+    refused("OTEL_SDK_DISABLED", &["yes"]);
+}
+
+#[test]
+fn a_share_has_to_be_said_where_one_is_taken() {
+    for sampler in ["traceidratio", "parentbased_traceidratio"] {
+        let pair = ("OTEL_TRACES_SAMPLER", sampler);
+        let line = error(&[pair], "OTEL_TRACES_SAMPLER_ARG");
+        assert!(line.contains("is missing"), "{line}");
+        config(&[pair, ("OTEL_TRACES_SAMPLER_ARG", "0.25")]);
+    }
+}
+
+#[test]
+fn a_collectors_key_is_not_shown() {
+    let header = format!("api-key={SECRET}");
+    let listing = config(&[("OTEL_EXPORTER_OTLP_HEADERS", &header)]).listing();
+    assert!(
+        listing.contains("OTEL_EXPORTER_OTLP_HEADERS=***\n"),
+        "{listing}"
+    );
+    assert!(!listing.contains(SECRET));
+    assert!(!errors(&[("OTEL_EXPORTER_OTLP_HEADERS", SECRET)])[0].contains(SECRET));
+}

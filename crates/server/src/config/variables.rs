@@ -179,6 +179,49 @@ variables! {
     ENABLE_METRICS: Plain, Text("true"),
         BOOLEAN,
         "Whether metrics are taken, and told at /metrics.";
+    OTEL_EXPORTER_OTLP_ENDPOINT: Url, Unset,
+        "an absolute http or https URL",
+        "Where traces are sent, over OTLP: the base, to which HTTP adds /v1/traces. Unset, they are not sent. `.env` and \
+         the environment may set every other variable that OpenTelemetry's specification has for OTLP, too.";
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Url, Unset,
+        "an absolute http or https URL",
+        "Where traces are sent, if not to `OTEL_EXPORTER_OTLP_ENDPOINT`: whole, nothing is added.";
+    OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: Url, Unset,
+        "an absolute http or https URL",
+        "Where metrics are sent, if not to `OTEL_EXPORTER_OTLP_ENDPOINT`: whole, nothing is added.";
+    OTEL_EXPORTER_OTLP_PROTOCOL: Plain, Text("http/protobuf"),
+        "http/protobuf or grpc",
+        "How they are sent.";
+    OTEL_EXPORTER_OTLP_HEADERS: Secret, Unset,
+        "name=value pairs, separated by commas",
+        "What a collector asks for with them, such as a key.";
+    OTEL_EXPORTER_OTLP_TIMEOUT: Plain, Text("10000"),
+        "a whole number from 1 to 60000",
+        "How long a collector has to take them, in milliseconds; beyond, they are dropped. No request waits for it.";
+    OTEL_SERVICE_NAME: Plain, Text("task-api"),
+        "any text",
+        "The name of the service in traces.";
+    OTEL_RESOURCE_ATTRIBUTES: Plain, Unset,
+        "name=value pairs, separated by commas",
+        "What else is said of the service there, such as deployment.environment.name=production.";
+    OTEL_TRACES_EXPORTER: Plain, Text("otlp"),
+        "otlp or none",
+        "Whether traces are sent where an endpoint is set.";
+    OTEL_TRACES_SAMPLER: Plain, Text("parentbased_always_on"),
+        "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off or parentbased_traceidratio",
+        "Which traces are sent. The parent-based ones follow the caller's decision, if it made one.";
+    OTEL_TRACES_SAMPLER_ARG: Plain, Unset,
+        "a number from 0 to 1; needed with traceidratio and parentbased_traceidratio",
+        "The share of traces that is sent.";
+    OTEL_BSP_MAX_QUEUE_SIZE: Plain, Text("2048"),
+        "a whole number from 1 to 1000000",
+        "How many spans wait to be sent at most; more are dropped and counted. A span takes about 1 KiB.";
+    OTEL_METRICS_EXPORTER: Plain, Text("prometheus"),
+        "prometheus, otlp or none",
+        "With otlp, metrics are also sent, as traces are; /metrics is `ENABLE_METRICS`'s matter. Ignored without it.";
+    OTEL_SDK_DISABLED: Plain, Text("false"),
+        BOOLEAN,
+        "Sends nothing, whatever else is set.";
     LOG_LEVEL: Plain, Text("info"),
         "off, error, warn, info, debug, trace, or such levels by target: info,tasks_http=debug",
         "What is logged.";

@@ -20,6 +20,7 @@ fn mail_to(to: Email, name: FullName) -> Mail {
         to,
         name,
         token: TOKEN.into(),
+        cause: None,
     }
 }
 

@@ -15,8 +15,8 @@ use tasks_domain::store::StoreError;
 use tasks_testkit::build;
 use tasks_testkit::clock::{FrozenClock, just_before, noon};
 use tasks_testkit::fakes::{
-    FakeHasher, FakeIssuer, FakeMailTokens, FakeSignedInCache, FakeTokens, RecordingMailer,
-    RecordingSecurityLog, RecordingSignal,
+    FakeHasher, FakeIssuer, FakeMailTokens, FakeSignedInCache, FakeTokens, FakeTrace,
+    RecordingMailer, RecordingSecurityLog, RecordingSignal,
 };
 use tasks_testkit::ids::SequentialIds;
 
@@ -97,6 +97,18 @@ async fn a_mail_that_cannot_be_read_is_told_and_does_not_keep_the_others_back() 
     }
 }
 
+/// Whatever somebody wrote there: it is no reason not to send a mail.
+#[tokio::test]
+async fn a_cause_that_cannot_be_read_is_none() {
+    let test = TestStore::migrated();
+    user(&test.store).await;
+    test.execute("UPDATE outbox SET trace_parent = '00-no-trace-01'");
+    let Ok(Claim::Claimed(mail)) = test.store.claim(noon(), until(noon())).await else {
+        panic!("it waits");
+    };
+    assert_eq!(mail.cause, None);
+}
+
 /// The time of a commit is the time of what it writes: it must not tell who has an account.
 #[tokio::test]
 async fn asking_for_a_mail_writes_the_same_amount_for_everybody() {
@@ -137,6 +149,7 @@ async fn no_token_is_in_the_files() {
         outbox_signal: Arc::new(RecordingSignal::default()),
         mail_tokens: mail_tokens.clone(),
         security_log: Arc::new(RecordingSecurityLog::default()),
+        trace: Arc::new(FakeTrace::default()),
         clock: clock.clone(),
         ids: Arc::new(SequentialIds::new(1)),
     };

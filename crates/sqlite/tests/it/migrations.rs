@@ -7,6 +7,7 @@ use crate::TestStore;
 
 const FIRST: &str = "0001_accounts_tasks_categories";
 const SECOND: &str = "0002_mail_sessions_housekeeping";
+const THIRD: &str = "0003_outbox_trace_parent";
 
 /// A row for every table of the first migration, as a program of then left them.
 const ROWS: [&str; 7] = [
@@ -47,34 +48,40 @@ fn rows(test: &TestStore, queries: &[String]) -> Vec<String> {
 #[test]
 fn up_down_up_leaves_no_trace() {
     let test = TestStore::empty();
-    assert_eq!(test.store.migrate_up().unwrap(), [FIRST, SECOND]);
+    assert_eq!(test.store.migrate_up().unwrap(), [FIRST, SECOND, THIRD]);
     let up = schema(&test);
     assert!(up.iter().any(|thing| thing.starts_with("table tasks ")));
     assert!(test.store.migrate_up().unwrap().is_empty());
 
-    assert_eq!(test.store.migrate_down().unwrap().as_deref(), Some(SECOND));
-    assert_eq!(test.store.migrate_down().unwrap().as_deref(), Some(FIRST));
+    for last in [THIRD, SECOND, FIRST] {
+        assert_eq!(test.store.migrate_down().unwrap().as_deref(), Some(last));
+    }
     assert_eq!(schema(&test), Vec::<String>::new());
     assert_eq!(test.store.migrate_down().unwrap(), None);
 
-    assert_eq!(test.store.migrate_up().unwrap(), [FIRST, SECOND]);
+    assert_eq!(test.store.migrate_up().unwrap(), [FIRST, SECOND, THIRD]);
     assert_eq!(schema(&test), up);
 }
 
 #[test]
 fn an_upgrade_keeps_every_row_and_so_does_going_back() {
-    let test = TestStore::migrated();
-    test.store.migrate_down().unwrap();
+    let test = TestStore::empty();
+    test.store.migrate_up().unwrap();
+    let third = schema(&test);
+    let down = || test.store.migrate_down().unwrap();
+    down();
+    let second = schema(&test);
+    down();
     for row in ROWS {
         test.execute(row);
     }
-    let (first, queries) = (schema(&test), queries(&test));
-    let before = rows(&test, &queries);
+    let (first, of_first) = (schema(&test), queries(&test));
+    let before = rows(&test, &of_first);
     assert_eq!(before.len(), ROWS.len());
 
-    assert_eq!(test.store.migrate_up().unwrap(), [SECOND]);
-    assert_eq!(rows(&test, &queries), before);
-    let second = schema(&test);
+    assert_eq!(test.store.migrate_up().unwrap(), [SECOND, THIRD]);
+    assert_eq!(rows(&test, &of_first), before);
+    assert_eq!(schema(&test), third);
 
     test.execute(
         "UPDATE users \
@@ -82,15 +89,25 @@ fn an_upgrade_keeps_every_row_and_so_does_going_back() {
     );
     test.execute(
         "INSERT INTO outbox VALUES (zeroblob(16), 'verify_email', 'ada@example.com', 'token', \
-         1000, 1000, 1, NULL)",
+         1000, 1000, 1, NULL, 'traceparent')",
     );
-    assert_eq!(test.store.migrate_down().unwrap().as_deref(), Some(SECOND));
-    assert_eq!(rows(&test, &queries), before);
+    assert_eq!(down().as_deref(), Some(THIRD));
+    assert_eq!(schema(&test), second);
+    let of_second = queries(&test);
+    let with_mail = rows(&test, &of_second);
+    assert_eq!(with_mail.len(), ROWS.len() + 1);
+
+    assert_eq!(test.store.migrate_up().unwrap(), [THIRD]);
+    assert_eq!(rows(&test, &of_second), with_mail);
+
+    assert_eq!(down().as_deref(), Some(THIRD));
+    assert_eq!(down().as_deref(), Some(SECOND));
+    assert_eq!(rows(&test, &of_first), before);
     assert_eq!(schema(&test), first);
 
-    assert_eq!(test.store.migrate_up().unwrap(), [SECOND]);
-    assert_eq!(rows(&test, &queries), before);
-    assert_eq!(schema(&test), second);
+    assert_eq!(test.store.migrate_up().unwrap(), [SECOND, THIRD]);
+    assert_eq!(rows(&test, &of_first), before);
+    assert_eq!(schema(&test), third);
 }
 
 #[test]
@@ -105,7 +122,7 @@ fn the_status_names_every_migration_and_changes_nothing() {
     let status = || SqliteStore::migration_status(&path).unwrap();
     assert_eq!(
         status(),
-        [state(FIRST, false, true), state(SECOND, false, true)]
+        [FIRST, SECOND, THIRD].map(|name| state(name, false, true))
     );
     assert_eq!(
         test.query("SELECT name AS value FROM sqlite_schema"),
@@ -115,14 +132,19 @@ fn the_status_names_every_migration_and_changes_nothing() {
     test.store.migrate_down().unwrap();
     assert_eq!(
         status(),
-        [state(FIRST, true, true), state(SECOND, false, true)]
+        [
+            state(FIRST, true, true),
+            state(SECOND, true, true),
+            state(THIRD, false, true)
+        ]
     );
     test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')");
     assert_eq!(
         status(),
         [
             state(FIRST, true, true),
-            state(SECOND, false, true),
+            state(SECOND, true, true),
+            state(THIRD, false, true),
             state("9999", true, false)
         ]
     );
@@ -140,7 +162,7 @@ fn the_status_of_a_missing_database_makes_none() {
 #[tokio::test]
 async fn the_probe_tells_behind_current_and_ahead() {
     let test = TestStore::empty();
-    assert_eq!(test.store.schema().await.unwrap(), SchemaState::Behind(2));
+    assert_eq!(test.store.schema().await.unwrap(), SchemaState::Behind(3));
     test.store.migrate_up().unwrap();
     assert_eq!(test.store.schema().await.unwrap(), SchemaState::Current);
     test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')");

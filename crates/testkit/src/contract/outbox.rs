@@ -18,6 +18,7 @@ use crate::clock::{just_after, just_before, noon};
 suite! { ($) outbox_contract runs outbox on "fresh [`Stores`](crate::contract::Stores)":
     an_empty_outbox_is_idle,
     a_mail_is_claimed_as_it_was_added_once_it_is_due,
+    a_mail_outside_of_any_trace_has_no_cause,
     a_mail_addresses_the_user_by_the_name_of_now,
     the_mail_that_has_been_due_for_longest_comes_first,
     a_claimed_mail_is_nobody_elses_until_the_claim_ends,
@@ -75,6 +76,7 @@ fn first_claim(mail: &NewMail, user: &User) -> ClaimedMail {
         name: user.full_name.clone(),
         token: mail.token.clone(),
         created_at: mail.created_at,
+        cause: mail.cause.clone(),
         attempt: 1,
     }
 }
@@ -100,6 +102,17 @@ pub async fn a_mail_is_claimed_as_it_was_added_once_it_is_due(stores: &impl Stor
         assert_idle(stores, just_before(at)).await;
         assert_eq!(claimed(stores, at).await, first_claim(&mail, &user));
     }
+}
+
+/// Traces may be switched off.
+pub async fn a_mail_outside_of_any_trace_has_no_cause(stores: &impl Stores) {
+    let user = settled_user(stores).await;
+    let mail = NewMail {
+        cause: None,
+        ..build::mail(MailKind::ResetPassword, &user.email)
+    };
+    add(stores, &mail).await;
+    assert_eq!(claimed(stores, noon()).await, first_claim(&mail, &user));
 }
 
 /// Not by the one that they had when it was asked for.

@@ -7,6 +7,7 @@ mod rate_limiter;
 mod security;
 mod signed_in_cache;
 mod store;
+mod trace;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ pub use rate_limiter::FakeRateLimiter;
 pub use security::{FakeHasher, FakeIssuer, FakeTokens, RecordingSecurityLog};
 pub use signed_in_cache::FakeSignedInCache;
 pub use store::FakeStore;
+pub use trace::FakeTrace;
 
 use tasks_domain::store::StoreError;
 

@@ -350,6 +350,7 @@ async fn a_mailer_keeps_what_was_sent_in_order_and_fails_as_it_is_told() {
             to: build::email("ada@example.com"),
             name: build::full_name("Ada"),
             token: "token".to_owned().into(),
+            cause: None,
         };
         clone.send(&mail).await
     };

@@ -33,7 +33,7 @@ use tasks_domain::mail::{Mail, MockMailTokens, MockOutbox, MockOutboxSignal, New
 use tasks_domain::store::StoreError;
 use tasks_testkit::build;
 use tasks_testkit::clock::FrozenClock;
-use tasks_testkit::fakes::{FakeIssuer, FakeTokens};
+use tasks_testkit::fakes::{FakeIssuer, FakeTokens, FakeTrace};
 use tasks_testkit::ids::SequentialIds;
 
 const POLICY: SessionPolicy = SessionPolicy {
@@ -82,6 +82,7 @@ struct Ports {
     outbox_signal: MockOutboxSignal,
     mail_tokens: MockMailTokens,
     security_log: MockSecurityLog,
+    trace: FakeTrace,
     clock: FrozenClock,
     /// Of the calls that have to come one after the other.
     in_order: Sequence,
@@ -100,6 +101,7 @@ impl Ports {
             outbox_signal: MockOutboxSignal::new(),
             mail_tokens: MockMailTokens::new(),
             security_log: MockSecurityLog::new(),
+            trace: FakeTrace(Some(build::trace_parent())),
             clock: FrozenClock::at_noon(),
             in_order: Sequence::new(),
         }
@@ -233,6 +235,7 @@ impl Ports {
             outbox_signal: Arc::new(self.outbox_signal),
             mail_tokens: Arc::new(self.mail_tokens),
             security_log: Arc::new(self.security_log),
+            trace: Arc::new(self.trace),
             clock: Arc::new(self.clock),
             ids: Arc::new(SequentialIds::default()),
         };

@@ -105,12 +105,14 @@ async fn it_stores_an_account_that_is_not_active_and_signs_its_user_in() {
 #[tokio::test]
 async fn a_mail_that_asks_to_prove_the_address_is_stored_with_the_account_and_then_told_of() {
     let (ports, stored) = storing(Ports::new(), Ok(Registration::Registered));
+    let cause = ports.trace.0.clone();
     telling(ports).service().register(command()).await.unwrap();
     let mail = stored.lock().unwrap().take().unwrap().mail;
     assert_eq!(mail.kind, MailKind::VerifyEmail);
     assert_eq!(mail.to, build::email("ada@example.com"));
     assert_eq!(mail.created_at, noon());
     assert_eq!(mail.token, mail_token(mail.id));
+    assert!(cause.is_some() && mail.cause == cause, "{:?}", mail.cause);
 }
 
 #[tokio::test]

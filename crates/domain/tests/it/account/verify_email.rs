@@ -60,12 +60,14 @@ async fn a_store_that_fails_is_an_error() {
 #[tokio::test]
 async fn another_mail_waits_and_is_told_of_without_looking_anybody_up() {
     let (ports, kept) = Ports::new().adding_a_mail(Ok(()));
+    let cause = ports.trace.0.clone();
     let service = ports.signalling().service();
     assert!(service.resend_verification(ada().email).await.is_ok());
     let mail = kept.lock().unwrap().take().unwrap();
     assert_eq!(mail.kind, MailKind::VerifyEmail);
     assert_eq!((mail.to, mail.created_at), (ada().email, noon()));
     assert_eq!(mail.token, mail_token(mail.id));
+    assert!(cause.is_some() && mail.cause == cause, "{:?}", mail.cause);
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ async fn nothing_is_sent_where_a_mail_has_no_purpose_any_more() {
 }
 
 #[tokio::test]
-async fn a_mail_is_sent_with_its_token_and_only_then_leaves_the_outbox() {
+async fn a_mail_is_sent_with_its_token_and_cause_and_only_then_leaves_the_outbox() {
     for kind in MailKind::ALL {
         let due = ClaimedMail { kind, ..mail() };
         let mut ports = Ports::new().due(&due);
@@ -96,6 +96,8 @@ async fn a_mail_is_sent_with_its_token_and_only_then_leaves_the_outbox() {
                 (mail.id, mail.kind) == (expected.id, expected.kind)
                     && (&mail.to, &mail.name) == (&expected.to, &expected.name)
                     && mail.token.expose_secret() == "the token"
+                    && mail.cause.is_some()
+                    && mail.cause == expected.cause
             })
             .returning(|_| Ok(()));
         ports

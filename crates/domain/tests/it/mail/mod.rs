@@ -92,6 +92,7 @@ fn mail() -> ClaimedMail {
         name: build::full_name("Ada Lovelace"),
         token: build::digest("the token"),
         created_at: noon(),
+        cause: Some(build::trace_parent()),
         attempt: 1,
     }
 }
@@ -133,6 +134,7 @@ fn no_token_shows_in_a_debug_format() {
         to: claimed.to.clone(),
         name: claimed.name.clone(),
         token: "hidden".to_owned().into(),
+        cause: claimed.cause.clone(),
     };
     let shown = format!("{sent:?} {claimed:?}");
     assert!(!shown.contains("hidden") && !shown.contains(claimed.token.expose()));

@@ -34,7 +34,7 @@ use tasks_http::{Api, Bounds, Health, RateLimits, RenderMetrics, Services, Setti
 use tasks_testkit::clock::FrozenClock;
 use tasks_testkit::fakes::{
     FakeHasher, FakeIssuer, FakeMailTokens, FakeRateLimiter, FakeSignedInCache, FakeTokens,
-    RecordingMailer, RecordingSecurityLog, RecordingSignal,
+    FakeTrace, RecordingMailer, RecordingSecurityLog, RecordingSignal,
 };
 use tasks_testkit::ids::SequentialIds;
 
@@ -133,6 +133,7 @@ impl Fakes {
             outbox_signal: Arc::new(self.outbox_signal.clone()),
             mail_tokens: Arc::new(self.mail_tokens.clone()),
             security_log: Arc::new(self.security_log.clone()),
+            trace: Arc::new(FakeTrace::default()),
             clock: clock.clone(),
             ids: ids.clone(),
         };

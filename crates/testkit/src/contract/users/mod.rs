@@ -172,6 +172,7 @@ pub async fn registering_stores_the_mail(stores: &impl Stores) {
         name: user.full_name,
         token: account.mail.token,
         created_at: account.mail.created_at,
+        cause: account.mail.cause,
         attempt: 1,
     };
     assert_eq!(claimed(stores, noon()).await, expected);

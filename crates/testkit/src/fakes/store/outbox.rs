@@ -51,6 +51,7 @@ impl Outbox for FakeStore {
             name,
             token: mail.token,
             created_at: mail.created_at,
+            cause: mail.cause,
             attempt: row.attempts,
         }))
     }
