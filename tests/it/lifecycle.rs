@@ -205,6 +205,8 @@ fn two_instances_restarted_in_turn_fail_no_request() {
 
     let database = database();
     let setup = Setup::new()
+        // Ten spans for each of so many requests take their time.
+        .untraced()
         .on_postgres(&database.url)
         .with("JWT_SECRET_KEY", &"k".repeat(32))
         .with("SHUTDOWN_DELAY_SECONDS", "2");

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod arrows;
+mod backup;
 mod bad_days;
 mod browser;
 mod configuration;
@@ -14,7 +15,9 @@ mod lifecycle;
 mod mails;
 mod metrics;
 mod readme;
+mod secrets;
 mod sessions;
 mod stores;
 mod support;
+mod traces;
 mod two_instances;

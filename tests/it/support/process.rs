@@ -2,23 +2,17 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
 use serde_json::Value;
+use tasks_testkit::servers::Collector;
 
-use super::{NEW_PASSWORD, PASSWORD, SERVER_PASSWORD, WRONG_PASSWORD, eventually};
+use super::eventually;
+use super::secrets::{Says, Secrets};
 
 /// What no process may ever print, whatever happens.
-const NEVER: [&str; 7] = [
-    "panicked",
-    "RUST_BACKTRACE",
-    PASSWORD,
-    NEW_PASSWORD,
-    WRONG_PASSWORD,
-    SERVER_PASSWORD,
-    "$2b$",
-];
+const NEVER: [&str; 2] = ["panicked", "RUST_BACKTRACE"];
 
 /// What asks a process to end.
 #[derive(Clone, Copy, Debug)]
@@ -61,9 +55,19 @@ impl Output {
     }
 }
 
-/// A running process. Dropped, it is killed.
+/// What a process is checked by when it ends.
+pub(super) struct Watch {
+    pub(super) secrets: Arc<Secrets>,
+    pub(super) says: Says,
+    /// Where its spans go, if it was told so and ever sent some.
+    pub(super) collector: Arc<OnceLock<Collector>>,
+}
+
+/// A running process. Dropped, it is killed, and what it said and told the collector is looked through
+/// for secrets.
 pub(super) struct Process {
     child: Child,
+    watch: Watch,
     stdout: Stream,
     stderr: Stream,
 }
@@ -75,14 +79,16 @@ struct Stream {
 }
 
 impl Stream {
-    fn of(pipe: impl Read + Send + 'static) -> Self {
+    fn of(pipe: impl Read + Send + 'static, secrets: &Arc<Secrets>) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&lines);
+        let secrets = Arc::clone(secrets);
         let reading = std::thread::spawn(move || {
             let mut pipe = BufReader::new(pipe);
             let mut line = Vec::new();
             while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                secrets.keep_link(&text);
                 written.lock().unwrap().push(text);
                 line.clear();
             }
@@ -107,7 +113,7 @@ impl Stream {
 }
 
 impl Process {
-    pub(super) fn start(command: &mut Command) -> Self {
+    pub(super) fn start(command: &mut Command, watch: Watch) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -115,9 +121,10 @@ impl Process {
             .spawn()
             .unwrap();
         Self {
-            stdout: Stream::of(child.stdout.take().unwrap()),
-            stderr: Stream::of(child.stderr.take().unwrap()),
+            stdout: Stream::of(child.stdout.take().unwrap(), &watch.secrets),
+            stderr: Stream::of(child.stderr.take().unwrap(), &watch.secrets),
             child,
+            watch,
         }
     }
 
@@ -169,13 +176,29 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
-        let lines = [self.stdout.rest(), self.stderr.rest()].concat();
+        let streams = [
+            ("standard output", self.stdout.rest()),
+            ("standard error", self.stderr.rest()),
+        ];
         if std::thread::panicking() {
-            eprintln!("--- the process said:\n{}\n---", lines.join("\n"));
+            let [(_, stdout), (_, stderr)] = streams;
+            let lines = [stdout, stderr].concat().join("\n");
+            eprintln!("--- the process said:\n{lines}\n---");
             return;
         }
-        for line in lines {
-            assert!(!NEVER.iter().any(|never| line.contains(never)), "{line}");
+        let Watch {
+            secrets,
+            says,
+            collector,
+        } = &self.watch;
+        for (place, lines) in streams {
+            secrets.look_at_lines(place, &lines, *says);
+            for line in lines {
+                assert!(!NEVER.iter().any(|never| line.contains(never)), "{line}");
+            }
+        }
+        if let Some(collector) = collector.get() {
+            secrets.look_at_spans(&collector.spans());
         }
     }
 }

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
+use tasks_testkit::servers::Collector;
 use tempfile::TempDir;
 
 use super::binary::binary;
-use super::process::{Output, Process, Signal};
+use super::process::{Output, Process, Signal, Watch};
+use super::secrets::{Says, Secret, Secrets};
 use super::{Client, PASSWORD, eventually, send_raw};
 
 /// What a process keeps of the environment of the tests: how to find programs, and where to write
@@ -24,12 +27,18 @@ pub(crate) struct Setup {
     folder: Arc<TempDir>,
     /// Shell commands that run first, in the same process.
     before: String,
+    /// Of every process that is started like this or almost like this.
+    secrets: Arc<Secrets>,
+    /// Where spans go of all that are started from here and told so.
+    collector: Arc<OnceLock<Collector>>,
+    is_traced: bool,
 }
 
 impl Setup {
     /// A service for tests, with a database of its own.
     pub(crate) fn new() -> Self {
-        let setup = Self::empty();
+        let mut setup = Self::empty();
+        setup.is_traced = true;
         let database = format!("sqlite://{}", setup.database().display());
         setup
             .with("HOST", "127.0.0.1")
@@ -48,6 +57,9 @@ impl Setup {
             variables: kept.into_iter().flatten().collect(),
             folder: Arc::new(TempDir::new().unwrap()),
             before: String::new(),
+            secrets: Secrets::new(),
+            collector: Arc::default(),
+            is_traced: false,
         }
     }
 
@@ -69,6 +81,13 @@ impl Setup {
             .with("SMTP_PORT", "1")
             .with("SMTP_TLS", "none")
             .with("SMTP_FROM", "tasks@example.com")
+    }
+
+    /// The same without the collector that every service for tests sends its spans to, for one that has a
+    /// great deal to do, or whose own needs are measured.
+    pub(crate) fn untraced(mut self) -> Self {
+        self.is_traced = false;
+        self
     }
 
     /// Shell commands that run first, in the same process.
@@ -116,9 +135,15 @@ impl Setup {
             let length = from.find(|c: char| !c.is_ascii_digit() && !".:".contains(c));
             Some(from[..length.unwrap_or(from.len())].to_owned())
         });
+        self.secrets.listen(&address);
+        // A key that the service made itself is as secret as one that it is given.
+        if let Ok(key) = fs::read_to_string(self.database().with_file_name("jwt_secret_key")) {
+            self.secrets.keep(Secret::Key, key.trim_end());
+        }
         Service {
             process,
             address,
+            secrets: Arc::clone(&self.secrets),
             _folder: Arc::clone(&self.folder),
         }
     }
@@ -128,7 +153,24 @@ impl Setup {
         let mut command = Command::new("sh");
         command.args(["-c", &script]).arg(binary()).args(arguments);
         command.current_dir(self.folder());
-        Process::start(command.env_clear().envs(&self.variables))
+        command.env_clear().envs(&self.variables);
+        // A test that is about traces has its own collector.
+        let is_told = self.variables.keys().any(|name| name.starts_with("OTEL_"));
+        if self.is_traced && !is_told {
+            let collector = self.collector.get_or_init(Collector::start_http);
+            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
+        }
+        self.secrets.keep_variables(&self.variables);
+        let backend = self.variables.get("EMAIL_BACKEND").map(String::as_str);
+        let watch = Watch {
+            secrets: Arc::clone(&self.secrets),
+            says: Says {
+                links: backend.is_none_or(|backend| backend == "console"),
+                examples: arguments.contains(&"openapi"),
+            },
+            collector: Arc::clone(&self.collector),
+        };
+        Process::start(&mut command, watch)
     }
 }
 
@@ -137,6 +179,7 @@ pub(crate) struct Service {
     process: Process,
     /// `127.0.0.1:1234`.
     address: String,
+    secrets: Arc<Secrets>,
     _folder: Arc<TempDir>,
 }
 
@@ -164,6 +207,11 @@ impl Service {
 
     pub(crate) fn process_id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Notes a secret that it gets in a way that the support does not see. Nothing may tell it.
+    pub(crate) fn keeps(&self, of: Secret, secret: &str) {
+        self.secrets.keep(of, secret);
     }
 
     /// Somebody without a token.
@@ -221,7 +269,13 @@ impl Service {
 
     /// The tokens of the links that the log tells of, of mails of a kind to an address, in order.
     pub(crate) fn mail_tokens(&self, kind: &str, to: &str) -> Vec<String> {
-        let log = self.log();
+        // At most of the lines it is enough to glance.
+        let mut log = self.process.stdout();
+        log.retain(|line| line.contains("\"mail_kind\""));
+        let log: Vec<Value> = log
+            .iter()
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect();
         let mails = log
             .iter()
             .filter(|line| line["mail_kind"] == kind && line["mail_to"] == to);

@@ -1,6 +1,6 @@
-//! Real PostgreSQL and Redis servers for tests.
+//! Real servers for tests: PostgreSQL, Redis, SMTP, and a collector of traces and metrics.
 //!
-//! A server is found in this order:
+//! PostgreSQL and Redis are found in this order:
 //!
 //! 1. `TEST_DATABASE_URL` / `TEST_REDIS_URL`: a server that runs already. The user of the first may
 //!    create databases; neither speaks TLS.
@@ -14,6 +14,7 @@
 //! and a container are each watched by a shell whose standard input is a pipe from the test process.
 //! A closed pipe tells the shell to stop the server and to remove its folder.
 
+mod collector;
 mod docker;
 mod install;
 mod postgres;
@@ -22,6 +23,7 @@ mod proxy;
 mod redis;
 mod smtp;
 
+pub use collector::{Collector, CollectorFault, ReceivedMetric, ReceivedSpan};
 pub use postgres::{Database, PostgresServer};
 pub use proxy::Proxy;
 pub use redis::RedisServer;
