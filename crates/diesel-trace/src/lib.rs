@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use diesel::connection::{DebugQuery, Instrumentation, InstrumentationEvent};
 use diesel::result::{DatabaseErrorKind, Error};
-use tracing::Span;
 use tracing::field::Empty;
+use tracing::{Level, Span};
 
 use statement::Statement;
 
@@ -85,6 +85,10 @@ impl StatementSpans {
 
 impl Instrumentation for StatementSpans {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        // Where nobody traces, a comparison is all that a statement pays.
+        if !tracing::level_enabled!(Level::DEBUG) {
+            return;
+        }
         if let InstrumentationEvent::StartQuery { query, .. } = event {
             self.begin(query);
         } else if let InstrumentationEvent::FinishQuery { query, error, .. } = event {

@@ -15,6 +15,9 @@ use crate::problem::Problem;
 /// The header in which most proxies say whom they speak for.
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
+/// The header in which most proxies say how they were spoken to.
+const X_FORWARDED_PROTO: &str = "x-forwarded-proto";
+
 /// Who calls, as far as it can be told without a token. A handler names it to get it.
 #[derive(Debug)]
 pub(crate) struct Client(pub(crate) ClientInfo);
@@ -45,6 +48,18 @@ pub(crate) fn address(request: &HttpRequest, trusted: &[IpNet]) -> IpAddr {
         .peer_addr()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     address_of(peer.to_canonical(), request.headers(), trusted)
+}
+
+/// How the caller's request travelled: over TLS only where a trusted proxy says so, since it ends there.
+pub(crate) fn scheme(request: &HttpRequest, trusted: &[IpNet]) -> &'static str {
+    let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
+    let is_trusted = peer.is_some_and(|peer| trusted.iter().any(|network| network.contains(&peer)));
+    let said = request.headers().get(X_FORWARDED_PROTO);
+    if is_trusted && said.is_some_and(|said| said.as_bytes().eq_ignore_ascii_case(b"https")) {
+        "https"
+    } else {
+        "http"
+    }
 }
 
 fn address_of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {

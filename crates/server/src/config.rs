@@ -155,7 +155,6 @@ pub(crate) enum Mailing {
 }
 
 /// What is sent to a collector. Where to and how, OpenTelemetry reads from the environment by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Telemetry {
     /// Whether traces are.
     pub(crate) traces: bool,
@@ -163,6 +162,49 @@ pub(crate) struct Telemetry {
     pub(crate) span_queue: usize,
     /// Whether metrics are.
     pub(crate) metrics: bool,
+    /// Variables that OpenTelemetry may know, and nobody has checked.
+    pub(crate) unchecked: Vec<String>,
+    /// All that OpenTelemetry is to read, secrets among it.
+    environment: Vec<(String, String)>,
+}
+
+impl Telemetry {
+    /// Whether a resource attribute, or the variable that stands for it, is set.
+    pub(crate) fn names(&self, attribute: &str, variable: &str) -> bool {
+        self.environment.iter().any(|(name, value)| {
+            let attributes = value.split(',').filter_map(|pair| pair.split_once('='));
+            name == variable
+                || (name == variables::OTEL_RESOURCE_ATTRIBUTES.name
+                    && attributes
+                        .into_iter()
+                        .any(|(name, _)| name.trim() == attribute))
+        })
+    }
+
+    /// The variables, as a `.env` file has them.
+    fn as_dotenv(&self) -> String {
+        let lines = self.environment.iter().map(|(name, value)| {
+            let mut line = format!("{name}=\"");
+            for character in value.chars() {
+                if matches!(character, '"' | '\\' | '$') {
+                    line.push('\\');
+                }
+                line.push(character);
+            }
+            line + "\"\n"
+        });
+        lines.collect()
+    }
+}
+
+/// Says no value, of which any may be secret.
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry")
+            .field("traces", &self.traces)
+            .field("metrics", &self.metrics)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Everything that an operator decides.
@@ -228,11 +270,7 @@ impl Config {
     pub(crate) fn load(terminal: bool) -> Result<Self, ConfigError> {
         let source = Source::new(std::env::vars_os());
         let config = Self::load_from(source, DOTENV.as_ref(), terminal)?;
-        if config.environment == Environment::Development {
-            // OpenTelemetry reads the environment by itself. It may be changed: there is one thread yet. That
-            // the file is missing is no error, and whatever else is wrong with it was said.
-            dotenvy::from_path(DOTENV).ok();
-        }
+        config.telemetry_environment()?;
         Ok(config)
     }
 
@@ -292,6 +330,13 @@ impl Config {
                 .to_string(),
             Database::Postgres(url) => mask_passwords(url.expose_secret()),
         }
+    }
+
+    /// OpenTelemetry reads the environment by itself. So that it reads what was checked here, without blanks
+    /// and what `.env` has, it is changed: there is one thread yet.
+    fn telemetry_environment(&self) -> Result<(), ConfigError> {
+        dotenvy::from_read_override(self.telemetry.as_dotenv().as_bytes())
+            .map_err(|error| ConfigError(vec![format!("OTEL_ variables cannot be used: {error}")]))
     }
 
     /// Whether this is production.
@@ -518,9 +563,14 @@ impl Reader<'_> {
             &variables::OTEL_EXPORTER_OTLP_PROTOCOL,
             parse::otlp_protocol,
         );
-        self.optional(&variables::OTEL_EXPORTER_OTLP_HEADERS, "", parse::pairs);
-        let timeout = parse::number(1..=MAX_OTLP_TIMEOUT_MS);
-        self.value(&variables::OTEL_EXPORTER_OTLP_TIMEOUT, timeout);
+        self.optional(&variables::OTEL_EXPORTER_OTLP_HEADERS, "", parse::headers);
+        let millis = parse::number(1..=MAX_OTLP_TIMEOUT_MS);
+        self.value(&variables::OTEL_EXPORTER_OTLP_TIMEOUT, &millis);
+        self.optional(
+            &variables::OTEL_EXPORTER_OTLP_COMPRESSION,
+            "",
+            parse::compression,
+        );
         self.value(&variables::OTEL_SERVICE_NAME, |_| Ok(()));
         self.optional(&variables::OTEL_RESOURCE_ATTRIBUTES, "", parse::pairs);
         let traces = self.value(&variables::OTEL_TRACES_EXPORTER, parse::traces_exporter);
@@ -531,7 +581,10 @@ impl Reader<'_> {
             self.refuse(argument, "is missing");
         }
         let queue = parse::number(1..=MAX_SPAN_QUEUE);
-        let span_queue = self.value(&variables::OTEL_BSP_MAX_QUEUE_SIZE, queue);
+        let span_queue = self.value(&variables::OTEL_BSP_MAX_QUEUE_SIZE, &queue);
+        self.value(&variables::OTEL_BSP_MAX_EXPORT_BATCH_SIZE, &queue);
+        self.value(&variables::OTEL_BSP_SCHEDULE_DELAY, &millis);
+        self.value(&variables::OTEL_METRIC_EXPORT_INTERVAL, &millis);
         let metrics = self.value(&variables::OTEL_METRICS_EXPORTER, parse::metrics_exporter);
         let disabled = self.value(&variables::OTEL_SDK_DISABLED, parse::boolean);
         let enabled = !disabled?;
@@ -539,7 +592,20 @@ impl Reader<'_> {
             traces: enabled && traces? && (common || of_traces),
             span_queue: span_queue?,
             metrics: enabled && metrics? && keeps_metrics? && (common || of_metrics),
+            unchecked: self.source.unknown(variables::OPENTELEMETRY),
+            environment: self.opentelemetry(),
         })
+    }
+
+    /// What is set of OpenTelemetry's variables.
+    fn opentelemetry(&self) -> Vec<(String, String)> {
+        let all = variables::ALL.iter();
+        all.filter(|variable| variable.name.starts_with(variables::OPENTELEMETRY))
+            .filter_map(|variable| {
+                let text = self.source.get(variable.name)?.to_str()?.trim();
+                (!text.is_empty()).then(|| (variable.name.to_owned(), text.to_owned()))
+            })
+            .collect()
     }
 
     /// The value of a variable that always has one.

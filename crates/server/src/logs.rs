@@ -34,8 +34,8 @@ const TIME_OF_DAY: &[BorrowedFormatItem<'_>] =
 
 /// What plain `info` stands for: without the framework's own lines about its threads, which would
 /// bury ours, without an error for whatever a stranger sends that is not HTTP, and without what
-/// OpenTelemetry says of itself.
-const QUIET_INFO: &str = "info,actix_server=warn,actix_http::h1=off,opentelemetry=warn";
+/// OpenTelemetry says of itself, with every batch that it cannot send: that is said once a minute elsewhere.
+const QUIET_INFO: &str = "info,actix_server=warn,actix_http::h1=off,opentelemetry=off";
 
 /// At the levels below INFO this driver logs the values of statements, password hashes among them. Nobody can
 /// ask for that.

@@ -81,7 +81,7 @@ impl Metrics {
                 .build()
                 .map_err(|error| Failure::new("cannot send metrics", &error))?;
             provider = provider
-                .with_resource(telemetry::resource())
+                .with_resource(telemetry::resource(&config.telemetry))
                 .with_periodic_exporter(exporter);
         }
         let provider = provider.build();

@@ -77,6 +77,12 @@ async fn run(config: &Config, metrics: Option<&Metrics>) -> Result<(), Failure> 
     let watch = config
         .metrics
         .then(|| metrics::watch_outbox(store.ports().outbox, Arc::new(SystemClock)));
+    for variable in &config.telemetry.unchecked {
+        warn!(
+            variable,
+            "not checked, and perhaps without effect: no setting of this service"
+        );
+    }
     warn_of_risks(config);
     info!(
         address,

@@ -6,22 +6,24 @@
 //!
 //! OpenTelemetry reads the `OTEL_…` variables by itself; the configuration has checked them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{SpanContext, TraceContextExt, TracerProvider};
-use opentelemetry::{Context, global};
+use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{
     BatchSpanProcessor, SdkTracer, SdkTracerProvider, Span, SpanData, SpanExporter, SpanProcessor,
 };
+use tasks_domain::id::IdGenerator;
 use tasks_domain::mail::{Mail, MailError, MailKind, Mailer};
 use tasks_domain::trace::{CurrentTrace, TraceParent};
+use tasks_security::UuidV7Ids;
 use tracing::field::Empty;
 use tracing::{Instrument, Level, Metadata, Subscriber, warn};
 use tracing_opentelemetry::{OpenTelemetryLayer, OpenTelemetrySpanExt};
@@ -45,6 +47,9 @@ const SERVICE: &str = "task-api";
 /// has not answered by then will not.
 pub(crate) const FLUSH: Duration = Duration::from_secs(5);
 
+/// So often it is said that spans cannot be sent, while that lasts.
+const WARNINGS: Duration = Duration::from_mins(1);
+
 /// Spans that no collector got.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
@@ -59,18 +64,18 @@ pub(crate) fn is_traced(metadata: &Metadata<'_>) -> bool {
 }
 
 /// What the service tells of itself to a collector.
-pub(crate) fn resource() -> Resource {
-    let resource = Resource::builder();
-    let is_named = std::env::var_os("OTEL_SERVICE_NAME").is_some()
-        || std::env::var("OTEL_RESOURCE_ATTRIBUTES")
-            .is_ok_and(|attributes| attributes.contains("service.name="));
-    let resource = if is_named {
-        resource
-    } else {
-        resource.with_service_name(SERVICE)
-    };
-    let version = opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
-    resource.with_attribute(version).build()
+pub(crate) fn resource(telemetry: &Telemetry) -> Resource {
+    let mut resource = Resource::builder()
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    if !telemetry.names("service.name", "OTEL_SERVICE_NAME") {
+        resource = resource.with_service_name(SERVICE);
+    }
+    if !telemetry.names("service.instance.id", "") {
+        // Or the figures of two instances would be taken for one's.
+        let id = UuidV7Ids.next_uuid().to_string();
+        resource = resource.with_attribute(KeyValue::new("service.instance.id", id));
+    }
+    resource.build()
 }
 
 /// Sends traces, if they are wanted.
@@ -91,6 +96,7 @@ impl Traces {
         let exporter = CountingExporter {
             exporter,
             waiting: waiting.clone(),
+            said: Mutex::default(),
         };
         let processor = BoundedProcessor {
             processor: BatchSpanProcessor::builder(exporter).build(),
@@ -98,7 +104,7 @@ impl Traces {
             capacity: telemetry.span_queue,
         };
         let provider = SdkTracerProvider::builder()
-            .with_resource(resource())
+            .with_resource(resource(telemetry))
             .with_span_processor(processor)
             .build();
         Ok(Self(Some(provider)))
@@ -197,6 +203,19 @@ impl<P: SpanProcessor> SpanProcessor for BoundedProcessor<P> {
 struct CountingExporter<E> {
     exporter: E,
     waiting: Arc<AtomicUsize>,
+    /// When it was last said that they do not.
+    said: Mutex<Option<Instant>>,
+}
+
+impl<E> CountingExporter<E> {
+    /// Says it, but not again and again.
+    fn say(&self, error: &OTelSdkError) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|before| before.elapsed() >= WARNINGS) {
+            *said = Some(Instant::now());
+            warn!(%error, dropped = dropped_spans(), "spans could not be sent");
+        }
+    }
 }
 
 impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
@@ -204,8 +223,9 @@ impl<E: SpanExporter> SpanExporter for CountingExporter<E> {
         let count = batch.len();
         self.waiting.fetch_sub(count, Ordering::Relaxed);
         let result = self.exporter.export(batch).await;
-        if result.is_err() {
+        if let Err(error) = &result {
             DROPPED.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.say(error);
         }
         result
     }
@@ -280,10 +300,7 @@ fn place(parent: &TraceParent) -> SpanContext {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use opentelemetry::trace::{Link, SpanId, SpanKind, Status};
-    use opentelemetry_sdk::error::OTelSdkError;
     use opentelemetry_sdk::trace::{InMemorySpanExporter, SimpleSpanProcessor};
     use tasks_testkit::build;
     use tasks_testkit::fakes::RecordingMailer;
@@ -467,6 +484,7 @@ mod tests {
                     ..Sink::default()
                 },
                 waiting: waiting.clone(),
+                said: Mutex::default(),
             };
             let runtime = tokio::runtime::Builder::new_current_thread().build();
             runtime

@@ -84,7 +84,6 @@ struct Observed {
 impl Drop for Observed {
     fn drop(&mut self) {
         if !self.is_logged {
-            trace::answered(&self.span, None);
             self.log(CLIENT_GONE, None);
         }
     }
@@ -166,7 +165,7 @@ impl Observed {
 
     /// What remains of it: its span's end and its line.
     fn answered(&mut self, status: StatusCode, problem: Option<&Problem>) {
-        trace::answered(&self.span, Some(status.as_u16()));
+        trace::answered(&self.span, status.as_u16());
         self.log(status.as_u16(), problem);
     }
 

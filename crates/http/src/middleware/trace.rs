@@ -7,6 +7,7 @@ use actix_web::http::uri::Authority;
 use opentelemetry::propagation::Extractor;
 use opentelemetry::trace::{SpanContext, TraceContextExt};
 use opentelemetry::{Context, global};
+use tasks_domain::trace::TraceParent;
 use tracing::Span;
 use tracing::field::{Empty, display};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -20,6 +21,13 @@ use crate::routes;
 
 /// The header that names the caller's own span.
 const TRACEPARENT: &str = "traceparent";
+
+/// The header with what vendors add to it.
+const TRACESTATE: &str = "tracestate";
+
+/// The longest `tracestate` that is passed on, in bytes: what the W3C asks for at least. Every span of a request
+/// carries it, and anybody can send one.
+const MAX_TRACESTATE: usize = 512;
 
 /// The longest text of a caller that a span keeps whole, in characters.
 const MAX_TEXT: usize = 512;
@@ -48,9 +56,8 @@ impl Seen<'_> {
             trace_id = Empty,
             span_id = Empty
         );
-        let headers = self.request.headers();
-        let caller = headers.contains_key(TRACEPARENT).then(|| {
-            global::get_text_map_propagator(|propagator| propagator.extract(&Headers(headers)))
+        let caller = Caller::of(self.request.headers()).map(|caller| {
+            global::get_text_map_propagator(|propagator| propagator.extract(&caller))
         });
         let server = if self.route.is_some_and(routes::is_for_machines) {
             Span::none()
@@ -96,7 +103,7 @@ impl Seen<'_> {
             http.request.method_original = Empty,
             http.route = self.route,
             http.response.status_code = Empty,
-            url.scheme = "http",
+            url.scheme = client::scheme(request.request(), &self.settings.trusted_proxies),
             url.path = Empty,
             server.address = Empty,
             server.port = Empty,
@@ -140,21 +147,14 @@ impl Seen<'_> {
     }
 }
 
-/// Tells the span of a request how it was answered; `None` where the client had gone.
-pub(crate) fn answered(span: &Span, status: Option<u16>) {
-    match status {
-        Some(status) => {
-            // Of whole numbers only those with a sign arrive as numbers.
-            span.record("http.response.status_code", i64::from(status));
-            // What a client did wrong is no error of the server.
-            if status >= 500 {
-                span.record("otel.status_code", "ERROR");
-                span.record("error.type", display(status));
-            }
-        }
-        None => {
-            span.record("error.type", "client_gone");
-        }
+/// Tells the span of a request how it was answered.
+pub(crate) fn answered(span: &Span, status: u16) {
+    // Of whole numbers only those with a sign arrive as numbers.
+    span.record("http.response.status_code", i64::from(status));
+    // What a client did wrong is no error of the server.
+    if status >= 500 {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", display(status));
     }
 }
 
@@ -173,14 +173,43 @@ fn short(text: &str) -> &str {
         .unwrap_or(text)
 }
 
-struct Headers<'a>(&'a HeaderMap);
+/// Where the caller says that it is in a trace.
+struct Caller<'a> {
+    parent: &'a str,
+    state: String,
+}
 
-impl Extractor for Headers<'_> {
+impl<'a> Caller<'a> {
+    /// `None` unless it says so once, in the form of the W3C, with which OpenTelemetry would be lenient.
+    fn of(headers: &'a HeaderMap) -> Option<Self> {
+        let mut parents = headers.get_all(TRACEPARENT);
+        let parent = parents.next()?.to_str().ok()?;
+        TraceParent::parse(parent)?;
+        if parents.next().is_some() {
+            return None;
+        }
+        let states = headers.get_all(TRACESTATE);
+        let states: Vec<&str> = states.filter_map(|state| state.to_str().ok()).collect();
+        let mut state = states.join(",");
+        if state.len() > MAX_TRACESTATE {
+            state.clear();
+        }
+        Some(Self { parent, state })
+    }
+}
+
+impl Extractor for Caller<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        text(self.0, key)
+        match key {
+            TRACEPARENT => Some(self.parent),
+            TRACESTATE => Some(&self.state)
+                .filter(|state| !state.is_empty())
+                .map(String::as_str),
+            _ => None,
+        }
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(header::HeaderName::as_str).collect()
+        vec![TRACEPARENT, TRACESTATE]
     }
 }

@@ -202,15 +202,76 @@ async fn what_machines_ask_every_few_seconds_is_not_traced() {
 async fn what_is_no_traceparent_begins_a_trace() {
     let world = World::new().await;
     let spans = Spans::new();
-    for parent in [
-        "",
-        "nonsense",
-        "00-0-0-01",
-        &format!("00-{TRACE}-{}-01", "0".repeat(16)),
+    let good = format!("00-{TRACE}-{CALLER}-01");
+    for parents in [
+        vec![""],
+        vec!["nonsense"],
+        vec!["00-1-2-01"],
+        vec![&good.replace("-b", "-+")],
+        vec![&good.to_uppercase()],
+        vec![&format!("{good}-00")],
+        vec![&format!("00-{TRACE}-{}-01", "0".repeat(16))],
+        vec![&format!("00-{}-{CALLER}-01", "0".repeat(32))],
+        vec![&good, &good],
     ] {
-        world.get("/x").header("traceparent", parent).await;
+        let mut call = world.get("/x");
+        for parent in &parents {
+            call = call.header("traceparent", parent);
+        }
+        call.await;
         let span = spans.take_one();
+        assert!(!span.parent_span_is_remote, "{parents:?}");
         assert_ne!(span.span_context.trace_id().to_string(), TRACE);
-        assert_eq!(span.parent_span_id.to_string(), "0".repeat(16));
+    }
+}
+
+/// Every span of the request would carry it.
+#[actix_web::test]
+async fn a_tracestate_is_passed_on_unless_it_is_long() {
+    let world = World::new().await;
+    let spans = Spans::new();
+    let long = format!("a={},b={}", "x".repeat(252), "x".repeat(255));
+    assert_eq!(long.len(), 512);
+    for (states, passed_on) in [
+        (vec!["a=1"], "a=1"),
+        (vec!["a=1", "b=2"], "a=1,b=2"),
+        (vec![&*long], &*long),
+        (vec![&*long, "c=3"], ""),
+        (vec!["no state"], ""),
+    ] {
+        let parent = format!("00-{TRACE}-{CALLER}-01");
+        let mut call = world.get("/x").header("traceparent", parent);
+        for state in &states {
+            call = call.header("tracestate", state);
+        }
+        call.await;
+        let span = spans.take_one();
+        assert_eq!(span.span_context.trace_id().to_string(), TRACE);
+        assert_eq!(span.span_context.trace_state().header(), passed_on);
+    }
+}
+
+#[actix_web::test]
+async fn a_trusted_proxy_says_whether_it_was_spoken_to_by_tls() {
+    let trusted = Ipv4Addr::new(10, 0, 0, 1);
+    let world =
+        World::with(|setup| setup.settings.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()])
+            .await;
+    let spans = Spans::new();
+    for (peer, said, scheme) in [
+        (trusted, "https", "https"),
+        (trusted, "http", "http"),
+        (Ipv4Addr::new(203, 0, 113, 7), "https", "http"),
+    ] {
+        world
+            .get("/x")
+            .from(peer)
+            .header("x-forwarded-proto", said)
+            .await;
+        assert_eq!(
+            attributes(&spans.take_one())["url.scheme"],
+            scheme,
+            "{peer} {said}"
+        );
     }
 }

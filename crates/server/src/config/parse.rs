@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 use tasks_security::JwtAlgorithm;
 use tasks_smtp::{Sender, SmtpTls};
@@ -127,6 +128,28 @@ pub(super) fn pairs(text: &str) -> Parsed<()> {
     } else {
         Err("has something without a name and a value".to_owned())
     }
+}
+
+/// `name=value,name=value`, to be sent as HTTP headers. Values are percent-encoded.
+pub(super) fn headers(text: &str) -> Parsed<()> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let is_header = |pair: &str| {
+        pair.split_once('=').is_some_and(|(name, value)| {
+            let (name, value) = (name.trim(), percent_decode_str(value.trim()));
+            !name.is_empty()
+                && name.chars().all(is_name)
+                && value.into_iter().all(|byte| (b' '..=b'~').contains(&byte))
+        })
+    };
+    if text.split(',').all(is_header) {
+        Ok(())
+    } else {
+        Err("has something that is no header".to_owned())
+    }
+}
+
+pub(super) fn compression(text: &str) -> Parsed<()> {
+    one_of(text, &[("gzip", ())])
 }
 
 pub(super) fn otlp_protocol(text: &str) -> Parsed<()> {

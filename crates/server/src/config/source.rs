@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::variables::APP_ENV;
+use super::variables::{self, APP_ENV};
 
 /// Values by the names of their variables. An empty one counts as unset and is not here.
 #[derive(Default)]
@@ -26,6 +26,19 @@ impl Source {
     /// The value of a variable.
     pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(name).map(OsString::as_os_str)
+    }
+
+    /// The names that begin so and that no variable of ours has.
+    pub(crate) fn unknown(&self, prefix: &str) -> Vec<String> {
+        let is_ours = |name: &String| variables::ALL.iter().any(|ours| ours.name == *name);
+        let mut unknown: Vec<_> = self
+            .0
+            .keys()
+            .filter(|name| name.starts_with(prefix) && !is_ours(name))
+            .cloned()
+            .collect();
+        unknown.sort();
+        unknown
     }
 
     /// Fills what the environment leaves unset from a `.env` file, if this is development and

@@ -823,7 +823,14 @@ fn what_opentelemetry_would_only_warn_of_is_refused() {
         "OTEL_EXPORTER_OTLP_PROTOCOL",
         &["thrift", "http/json", "GRPC"],
     );
-    refused("OTEL_EXPORTER_OTLP_HEADERS", &["key", "a=1,", "=1"]);
+    refused(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        &["key", "a=1,", "=1", "bad name=1", "a=b%0Ac"],
+    );
+    refused("OTEL_EXPORTER_OTLP_COMPRESSION", &["zstd", "none"]);
+    refused("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", &["0"]);
+    refused("OTEL_BSP_SCHEDULE_DELAY", &["0", "60001"]);
+    refused("OTEL_METRIC_EXPORT_INTERVAL", &["0"]);
     refused("OTEL_EXPORTER_OTLP_TIMEOUT", &["0", "60001", "10s"]);
     refused("OTEL_RESOURCE_ATTRIBUTES", &["key", "a=1,,b=2"]);
     refused("OTEL_TRACES_EXPORTER", &["zipkin", "console"]);
@@ -854,4 +861,45 @@ fn a_collectors_key_is_not_shown() {
     );
     assert!(!listing.contains(SECRET));
     assert!(!errors(&[("OTEL_EXPORTER_OTLP_HEADERS", SECRET)])[0].contains(SECRET));
+}
+
+#[test]
+fn opentelemetry_reads_what_was_checked() {
+    let telemetry = config(&[
+        ("OTEL_TRACES_SAMPLER", " always_off "),
+        ("OTEL_SERVICE_NAME", ""),
+        ("OTEL_RESOURCE_ATTRIBUTES", r#"a=1, team="$x" \ 'y'"#),
+        ("OTEL_SOMETHING_ELSE", "1"),
+        ("PORT", "1"),
+    ])
+    .telemetry;
+    let text = telemetry.as_dotenv();
+    let read = dotenvy::from_read_iter(text.as_bytes());
+    let read: Vec<_> = read.map(Result::unwrap).collect();
+    let expected = [
+        ("OTEL_RESOURCE_ATTRIBUTES", r#"a=1, team="$x" \ 'y'"#),
+        ("OTEL_TRACES_SAMPLER", "always_off"),
+    ];
+    assert_eq!(
+        read,
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+    assert_eq!(telemetry.unchecked, ["OTEL_SOMETHING_ELSE"]);
+    assert!(!format!("{telemetry:?}").contains("team"));
+}
+
+#[test]
+fn a_service_has_the_name_that_it_is_given() {
+    let names = |pair| {
+        config(&[pair])
+            .telemetry
+            .names("service.name", "OTEL_SERVICE_NAME")
+    };
+    assert!(names(("OTEL_SERVICE_NAME", "mine")));
+    assert!(names((
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "a=1, service.name=mine"
+    )));
+    assert!(!names(("OTEL_SERVICE_NAME", "")));
+    assert!(!names(("OTEL_RESOURCE_ATTRIBUTES", "my.service.name=mine")));
 }

@@ -59,6 +59,9 @@ macro_rules! variables {
 
 use DefaultValue::{Depends, Text, Unset};
 
+/// How the names of OpenTelemetry's own variables begin.
+pub(crate) const OPENTELEMETRY: &str = "OTEL_";
+
 const BOOLEAN: &str = "true, false, 1 or 0";
 
 variables! {
@@ -181,8 +184,7 @@ variables! {
         "Whether metrics are taken, and told at /metrics.";
     OTEL_EXPORTER_OTLP_ENDPOINT: Url, Unset,
         "an absolute http or https URL",
-        "Where traces are sent, over OTLP: the base, to which HTTP adds /v1/traces. Unset, they are not sent. `.env` and \
-         the environment may set every other variable that OpenTelemetry's specification has for OTLP, too.";
+        "Where traces are sent, over OTLP: the base, to which HTTP adds /v1/traces. Unset, they are not sent.";
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Url, Unset,
         "an absolute http or https URL",
         "Where traces are sent, if not to `OTEL_EXPORTER_OTLP_ENDPOINT`: whole, nothing is added.";
@@ -198,6 +200,9 @@ variables! {
     OTEL_EXPORTER_OTLP_TIMEOUT: Plain, Text("10000"),
         "a whole number from 1 to 60000",
         "How long a collector has to take them, in milliseconds; beyond, they are dropped. No request waits for it.";
+    OTEL_EXPORTER_OTLP_COMPRESSION: Plain, Unset,
+        "gzip",
+        "How they are compressed. Unset, they are not.";
     OTEL_SERVICE_NAME: Plain, Text("task-api"),
         "any text",
         "The name of the service in traces.";
@@ -215,7 +220,16 @@ variables! {
         "The share of traces that is sent.";
     OTEL_BSP_MAX_QUEUE_SIZE: Plain, Text("2048"),
         "a whole number from 1 to 1000000",
-        "How many spans wait to be sent at most; more are dropped and counted. A span takes about 1 KiB.";
+        "How many spans wait to be sent at most; more are dropped and counted. A span takes 1 to 2 KiB.";
+    OTEL_BSP_MAX_EXPORT_BATCH_SIZE: Plain, Text("512"),
+        "a whole number from 1 to 1000000",
+        "How many spans are sent at once at most.";
+    OTEL_BSP_SCHEDULE_DELAY: Plain, Text("5000"),
+        "a whole number from 1 to 60000",
+        "How often spans are sent, in milliseconds.";
+    OTEL_METRIC_EXPORT_INTERVAL: Plain, Text("60000"),
+        "a whole number from 1 to 60000",
+        "How often metrics are sent, in milliseconds.";
     OTEL_METRICS_EXPORTER: Plain, Text("prometheus"),
         "prometheus, otlp or none",
         "With otlp, metrics are also sent, as traces are; /metrics is `ENABLE_METRICS`'s matter. Ignored without it.";
