@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use diesel::sql_types::{BigInt, Timestamptz};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use tasks_domain::clock::Timestamp;
 use tasks_domain::housekeeping::{Housekeeping, Leftover, Removal};
 use tasks_domain::store::StoreError;
@@ -72,6 +72,9 @@ const UNFILE: &str = "DELETE FROM task_categories WHERE ctid = ANY (ARRAY ( \
              SELECT id FROM tasks WHERE deleted_at <= $1 ORDER BY deleted_at, id LIMIT $2) \
          FOR UPDATE SKIP LOCKED))";
 
+/// A plan for whatever values would not know how few rows are looked for, and read whole tables.
+const PLAN_FOR_VALUES: &str = "SET LOCAL plan_cache_mode = force_custom_plan";
+
 async fn execute(
     session: &mut AsyncPgConnection,
     statement: &'static str,
@@ -101,6 +104,7 @@ impl Housekeeping for PgStore {
                 if !lock.get_result::<bool>(session).await? {
                     return Ok(Removal::Busy);
                 }
+                session.batch_execute(PLAN_FOR_VALUES).await?;
                 if let Leftover::DeletedTasks = what {
                     execute(session, UNFILE, *before, *limit).await?;
                 }

@@ -13,7 +13,8 @@
 //!
 //! So that no two transactions wait for each other, all lock rows in one order: of a user, then of
 //! sessions, then of refresh tokens, then of mails; of tasks, then of categories, then of what is filed
-//! where. It is the order in which foreign keys lock and cascade. Who has to lock several rows of a
+//! where, then of counters of tasks, and those in the order of their keys. It is the order in which foreign
+//! keys lock and cascade and triggers count. Who has to lock several rows of a
 //! table first locks the one of the user that they are all about. Who begins elsewhere never waits for
 //! what comes before: claiming a mail tries for the user's row, housekeeping skips what others have.
 

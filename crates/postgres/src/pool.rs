@@ -29,10 +29,15 @@ const RECYCLE_TIMEOUT: Duration = Duration::from_secs(1);
 const VERIFY_AFTER: Duration = Duration::from_secs(1);
 /// What a session of the pool is set to. A statement that takes longer than two seconds answers
 /// nobody any more, nor does one that waits as long for a lock; and a transaction in which nothing
-/// happens belongs to a program that is gone.
+/// happens belongs to a program that is gone. To compile a plan takes longer than any of our statements, and
+/// one for whatever values may look long enough for it. Statements that are kept prepared are planned once,
+/// which for most takes longer than to do them, and are such that one plan fits all values; left to itself,
+/// Postgres plans some of them every time.
 const POOLED: &str = "SET statement_timeout = '2s'; SET lock_timeout = '2s'; \
                       SET idle_in_transaction_session_timeout = '5s'; \
-                      SET default_transaction_isolation = 'read committed'";
+                      SET default_transaction_isolation = 'read committed'; \
+                      SET jit = off; \
+                      SET plan_cache_mode = force_generic_plan";
 /// What the session of a migration is set to: to change a large table takes its time, and so does
 /// waiting for another instance that does. Whatever the server's own settings are.
 pub(crate) const MIGRATING: &str = "SET statement_timeout = 0; SET lock_timeout = 0; \

@@ -63,6 +63,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::{BigInt, Uuid};
+    use crate::values::{PrioritySql, TaskStatusSql};
+
+    task_counts (user_id, status, priority) {
+        user_id -> Uuid,
+        status -> TaskStatusSql,
+        priority -> PrioritySql,
+        total -> BigInt,
+    }
+}
+
+diesel::table! {
     categories (id) {
         id -> Uuid,
         user_id -> Uuid,

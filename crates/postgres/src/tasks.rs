@@ -1,5 +1,6 @@
 //! Tasks.
 
+mod fixed;
 mod list;
 mod row;
 

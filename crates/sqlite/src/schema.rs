@@ -81,6 +81,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    task_counts (user_id, status, priority) {
+        user_id -> Binary,
+        status -> Text,
+        priority -> BigInt,
+        total -> BigInt,
+    }
+}
+
+diesel::table! {
     categories (id) {
         id -> Binary,
         user_id -> Binary,

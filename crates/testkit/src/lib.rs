@@ -5,6 +5,7 @@
 //! * [`fakes`]: every port in memory, which pass the same cases;
 //! * [`build`]: valid values with sensible defaults;
 //! * [`clock`] and [`ids`]: time and ids without luck;
+//! * [`spans`]: what is traced and logged meanwhile;
 //! * [`strategy`]: random tasks and queries for property tests.
 
 #![expect(
@@ -20,6 +21,7 @@ pub mod fakes;
 pub mod ids;
 #[cfg(feature = "servers")]
 pub mod servers;
+pub mod spans;
 pub mod strategy;
 
 /// The runtime that the macros of [`contract`] run their cases on.

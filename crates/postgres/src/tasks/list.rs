@@ -1,22 +1,28 @@
 //! A page of a user's tasks: one statement, whatever its length.
 
-use diesel::dsl::{SqlTypeOf, sql};
+use diesel::dsl::SqlTypeOf;
 use diesel::internal::table_macro::{BoxedSelectStatement, FromClause};
 use diesel::pg::Pg;
 use diesel::prelude::{ExpressionMethods, QueryDsl, QueryResult, Selectable};
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Nullable, Untyped};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel::sql_types::{self, BigInt, Nullable};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use tasks_domain::page::Page;
 use tasks_domain::store::StoreError;
 use tasks_domain::task::{SortBy, SortOrder, Task, TaskFilter, TaskQuery};
 use uuid::Uuid;
 
 use crate::error::Failure;
-use crate::schema::{categories, task_categories, tasks};
+use crate::schema::{categories, task_categories, task_counts, tasks};
 use crate::values::{StoredPriority, StoredStatus, stored};
 
+use super::fixed::fixed;
 use super::row::TaskRow;
+
+/// A plan for whatever values would not know how short a range is, or how full a category.
+const PLAN_FOR_VALUES: &str = "SET plan_cache_mode = force_custom_plan";
+/// As the pool sets it.
+const PLAN_ONCE: &str = "SET plan_cache_mode = force_generic_plan";
 
 /// A page, with how many tasks there are on all pages, both as of one instant.
 pub(super) async fn page(
@@ -24,7 +30,17 @@ pub(super) async fn page(
     owner: Uuid,
     query: &TaskQuery,
 ) -> Result<Page<Task>, Failure> {
-    let rows: Vec<(i64, Option<TaskRow>)> = PageOfTasks::new(owner, query).load(session).await?;
+    let statement = PageOfTasks::new(owner, query);
+    let rows: Vec<(i64, Option<TaskRow>)> = match statement.total {
+        Total::Kept(_) => statement.load(session).await?,
+        Total::Counted(_) => {
+            session.batch_execute(PLAN_FOR_VALUES).await?;
+            let rows = statement.load(session).await;
+            // If it does not come to this, the connection plans more than it needs to: no harm.
+            session.batch_execute(PLAN_ONCE).await?;
+            rows?
+        }
+    };
     let total = rows.as_slice().first().map_or(0, |(total, _)| *total);
     let items: Result<_, _> = rows
         .into_iter()
@@ -38,46 +54,49 @@ pub(super) async fn page(
     })
 }
 
-/// The statement: the count, and next to it each of the page's tasks, or nothing where it has none.
+/// The statement: the total, and next to it each of the page's tasks, or nothing where it has none.
 ///
-/// Categories are looked up outside of the page, since inside of it they would be looked up for
-/// every task that comes before it as well.
+/// Whole rows are looked up outside of the page, and so are categories, since inside of it they would be
+/// looked up for every task that comes before it as well.
 struct PageOfTasks {
     columns: TaskColumns,
-    count: CountOfTasks,
-    page: tasks::BoxedQuery<'static, Pg>,
-    order: String,
+    total: Total,
+    page: PageOfIds,
 }
 
 type TaskColumns = <TaskRow as Selectable<Pg>>::SelectExpression;
-type CountOfTasks = BoxedSelectStatement<'static, BigInt, FromClause<tasks::table>, Pg>;
 
 impl PageOfTasks {
     fn new(owner: Uuid, query: &TaskQuery) -> Self {
-        let order = order(query.sort_by, query.sort_order);
         Self {
             columns: <TaskRow as Selectable<Pg>>::construct_selection(),
-            count: matching(owner, &query.filter).count(),
-            page: page_rows(owner, query, &order),
-            order,
+            total: Total::new(owner, &query.filter),
+            page: PageOfIds::new(owner, query),
         }
     }
 }
 
 impl QueryFragment<Pg> for PageOfTasks {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        // A plan for whatever values would not know how many tasks the owner has, how rare a status
-        // is, or how deep the page. Preparing the statement again is worth a round trip.
-        out.unsafe_to_cache_prepared();
+        if let Total::Counted(_) = self.total {
+            // There are too many of them, and they are planned anew anyway.
+            out.unsafe_to_cache_prepared();
+        }
         out.push_sql("SELECT counted.total, ");
-        // The page has the table's name, so that this reads from it.
+        // What is joined has the table's name, so that this reads from it.
         QueryFragment::<Pg>::walk_ast(&self.columns, out.reborrow())?;
-        out.push_sql(" FROM (");
-        QueryFragment::<Pg>::walk_ast(&self.count, out.reborrow())?;
-        out.push_sql(") AS counted (total) LEFT JOIN (");
-        QueryFragment::<Pg>::walk_ast(&self.page, out.reborrow())?;
-        out.push_sql(") AS tasks ON TRUE ORDER BY ");
-        out.push_sql(&self.order);
+        out.push_sql(" FROM (SELECT tasks.* FROM (");
+        self.page.walk_ast(out.reborrow())?;
+        // OFFSET has the rows looked up one by one, which is right for a page, though a plan for whatever
+        // values does not know how short pages are.
+        out.push_sql(
+            ") AS page CROSS JOIN LATERAL \
+             (SELECT * FROM tasks WHERE tasks.id = page.id OFFSET 0) AS tasks\
+             ) AS tasks RIGHT JOIN (",
+        );
+        self.total.walk_ast(out.reborrow())?;
+        out.push_sql(") AS counted (total) ON TRUE ORDER BY ");
+        out.push_sql(&self.page.order);
         Ok(())
     }
 }
@@ -89,6 +108,87 @@ impl QueryId for PageOfTasks {
 
 impl Query for PageOfTasks {
     type SqlType = (BigInt, Nullable<SqlTypeOf<TaskColumns>>);
+}
+
+/// How many tasks pass the filter.
+enum Total {
+    /// The sum of a few counters. The statement with it is kept prepared, one for each combination of these
+    /// filters and an order, which are 160: walking the index of the order is right whatever the values.
+    Kept(KeptTotal),
+    /// Looked at one by one, in an index.
+    Counted(CountedTotal),
+}
+
+type KeptTotal = BoxedSelectStatement<'static, BigInt, FromClause<task_counts::table>, Pg>;
+type CountedTotal = BoxedSelectStatement<'static, BigInt, FromClause<tasks::table>, Pg>;
+
+impl Total {
+    fn new(owner: Uuid, filter: &TaskFilter) -> Self {
+        let TaskFilter {
+            status,
+            priority,
+            due_from: None,
+            due_to: None,
+            category: None,
+        } = filter
+        else {
+            return Self::Counted(matching(owner, filter).count());
+        };
+        let mut counters = task_counts::table
+            .filter(task_counts::user_id.eq(owner))
+            .select(fixed::<BigInt>(
+                "coalesce(sum(task_counts.total), 0)::bigint",
+            ))
+            .into_boxed();
+        if let Some(status) = status {
+            counters = counters.filter(task_counts::status.eq(StoredStatus(*status)));
+        }
+        if let Some(priority) = priority {
+            counters = counters.filter(task_counts::priority.eq(StoredPriority(*priority)));
+        }
+        Self::Kept(counters)
+    }
+}
+
+impl QueryFragment<Pg> for Total {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        match self {
+            Self::Kept(total) => QueryFragment::<Pg>::walk_ast(total, out),
+            Self::Counted(total) => QueryFragment::<Pg>::walk_ast(total, out),
+        }
+    }
+}
+
+/// The ids of the tasks on a page, in order.
+struct PageOfIds {
+    matching: BoxedSelectStatement<'static, sql_types::Uuid, FromClause<tasks::table>, Pg>,
+    order: String,
+    limit: i64,
+    offset: i64,
+}
+
+impl PageOfIds {
+    fn new(owner: Uuid, query: &TaskQuery) -> Self {
+        Self {
+            matching: matching(owner, &query.filter).select(tasks::id),
+            order: order(query.sort_by, query.sort_order),
+            // It is at most 100.
+            limit: i64::try_from(query.page.limit()).unwrap_or(i64::MAX),
+            offset: query.page.offset(),
+        }
+    }
+}
+
+impl QueryFragment<Pg> for PageOfIds {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        QueryFragment::<Pg>::walk_ast(&self.matching, out.reborrow())?;
+        out.push_sql(" ORDER BY ");
+        out.push_sql(&self.order);
+        out.push_sql(" LIMIT ");
+        out.push_bind_param::<BigInt, _>(&self.limit)?;
+        out.push_sql(" OFFSET ");
+        out.push_bind_param::<BigInt, _>(&self.offset)
+    }
 }
 
 /// The tasks that pass the filter.
@@ -123,15 +223,6 @@ fn matching(owner: Uuid, filter: &TaskFilter) -> tasks::BoxedQuery<'static, Pg> 
     query
 }
 
-/// Those of them that are on the page, in order.
-fn page_rows(owner: Uuid, query: &TaskQuery, order: &str) -> tasks::BoxedQuery<'static, Pg> {
-    matching(owner, &query.filter)
-        .order(sql::<Untyped>(order))
-        // A limit is at most 100.
-        .limit(i64::try_from(query.page.limit()).unwrap_or(i64::MAX))
-        .offset(query.page.offset())
-}
-
 /// The order, as it stands in the page and around it. An index gives it: `NULLS LAST` only stands
 /// where there are NULLs, since it would ask for another index.
 fn order(sort_by: SortBy, sort_order: SortOrder) -> String {
@@ -155,8 +246,8 @@ fn order(sort_by: SortBy, sort_order: SortOrder) -> String {
 
 #[cfg(test)]
 mod tests {
+    use diesel::dsl::sql;
     use diesel::sql_types::Text;
-    use diesel_async::SimpleAsyncConnection;
     use tasks_domain::category::Category;
     use tasks_domain::id::Id;
     use tasks_domain::page::PageRequest;
@@ -219,8 +310,12 @@ mod tests {
     }
 
     /// Asks the database how it does what it is asked for, having it done.
-    #[derive(QueryId)]
     struct Explain<Q>(Q);
+
+    impl<Q> QueryId for Explain<Q> {
+        type QueryId = ();
+        const HAS_STATIC_QUERY_ID: bool = false;
+    }
 
     impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Explain<Q> {
         fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
@@ -264,6 +359,44 @@ mod tests {
             )
             .await
             .unwrap()
+    }
+
+    /// How the whole statement is done once a connection has it prepared and has done it often, for whatever
+    /// values: what counters tell about is kept prepared.
+    async fn plan_for_good(store: &PgStore, owner: Uuid, query: &TaskQuery) -> String {
+        let filter = &query.filter;
+        let wanted = [
+            Some(format!("'{owner}'")),
+            filter.status.map(|status| format!("'{}'", status.as_str())),
+            filter
+                .priority
+                .map(|priority| format!("'{}'", priority.as_str())),
+        ];
+        let page = [
+            query.page.limit().to_string(),
+            query.page.offset().to_string(),
+        ];
+        // Once for the page and once for the counters.
+        let wanted = wanted.iter().flatten();
+        let values: Vec<_> = wanted.clone().chain(&page).chain(wanted).cloned().collect();
+        let execute = format!("EXECUTE page ({})", values.join(", "));
+
+        let statement = PageOfTasks::new(owner, query);
+        let statement = diesel::debug_query::<Pg, _>(&statement).to_string();
+        let statement = statement.split(" -- binds").next().unwrap();
+        let mut connection = store.pool.manager().connect("").await.unwrap();
+        let session = &mut connection.session;
+        session
+            .batch_execute(&format!(
+                "PREPARE page AS {statement}; SET plan_cache_mode = force_generic_plan; SET jit = off"
+            ))
+            .await
+            .unwrap();
+        for _ in 0..10 {
+            session.batch_execute(&execute).await.unwrap();
+        }
+        let plan: Vec<String> = Explain(sql::<Text>(&execute)).load(session).await.unwrap();
+        plan.join("\n")
     }
 
     /// The numbers after some words, each where the words stand.
@@ -387,5 +520,87 @@ mod tests {
             let loops = numbers_after(&whole, "loops=");
             assert!(loops.iter().all(|loops| *loops <= 20), "{whole}");
         }
+    }
+
+    /// Few tasks or many, a status or a priority that is rare or common, the first page or a deep one.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_kept_prepared_is_done_well_whatever_the_values() {
+        let store = seeded().await;
+        for (of, last) in [("user 0", 500), ("user 7", 2)] {
+            let owner = id(&store, of).await;
+            for filter in kept() {
+                for sort_by in SortBy::ALL {
+                    for (sort_order, number) in SortOrder::ALL.into_iter().zip([1, last]) {
+                        let query = TaskQuery {
+                            filter: filter.clone(),
+                            sort_by,
+                            sort_order,
+                            page: PageRequest::new(number, 20).unwrap(),
+                        };
+                        let plan = plan_for_good(&store, owner, &query).await;
+                        let context = format!("{of} {query:?}:\n{plan}");
+                        assert!(plan.contains("$1"), "{context}");
+                        assert!(!plan.contains("Seq Scan"), "{context}");
+                        assert!(plan.contains("Index Only Scan"), "{context}");
+                        assert!(!plan.contains("Index Scan using tasks_by"), "{context}");
+                        assert!(!plan.contains("on tasks_by"), "{context}");
+                        let heap = numbers_after(&plan, "Heap Fetches: ");
+                        assert!(heap.iter().all(|fetches| *fetches <= 60), "{context}");
+                        for words in ["Sort (actual rows=", "loops="] {
+                            let numbers = numbers_after(&plan, words);
+                            assert!(numbers.iter().all(|number| *number <= 20), "{context}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Filters that counters tell about.
+    fn kept() -> Vec<TaskFilter> {
+        let statuses = [None, Some(TaskStatus::Pending), Some(TaskStatus::Completed)];
+        statuses
+            .into_iter()
+            .flat_map(|status| {
+                [None, Some(Priority::High)].map(|priority| TaskFilter {
+                    status,
+                    priority,
+                    ..TaskFilter::default()
+                })
+            })
+            .collect()
+    }
+
+    /// One for each filter and order, not for each page and user.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_connection_keeps_few_statements_and_prepares_them_once() {
+        let store = seeded().await;
+        let (user_0, user_7) = (id(&store, "user 0").await, id(&store, "user 7").await);
+        let category = id(&store, "category 0 3").await;
+        let prepared = || {
+            let session = store.run(Kind::Read, (user_0, user_7, category), |session, ids| {
+                Box::pin(async move {
+                    for filter in kept().into_iter().chain(filters(ids.2)) {
+                        for (owner, number, limit) in [(ids.0, 1, 20), (ids.1, 2, 10)] {
+                            let query = TaskQuery {
+                                filter: filter.clone(),
+                                page: PageRequest::new(number, limit).unwrap(),
+                                ..TaskQuery::default()
+                            };
+                            page(session, owner, &query).await?;
+                        }
+                    }
+                    let names = "array_agg(name ORDER BY name) FROM pg_prepared_statements \
+                                 WHERE statement LIKE 'SELECT counted%' AND custom_plans = 0";
+                    let names = diesel::select(sql::<sql_types::Array<Text>>(names));
+                    Ok(names.get_result::<Vec<String>>(session).await?)
+                })
+            });
+            async { session.await.unwrap() }
+        };
+        // With and without a status and a priority.
+        let names = prepared().await;
+        assert_eq!(names.len(), 4);
+        assert_eq!(prepared().await, names);
     }
 }

@@ -1,8 +1,6 @@
 //! A task's row, and the categories that come with it.
 
 use diesel::data_types::PgTimestamp;
-use diesel::dsl::sql;
-use diesel::expression::SqlLiteral;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Record, Text, Timestamptz, Uuid as SqlUuid};
@@ -15,6 +13,8 @@ use uuid::Uuid;
 use crate::categories::CategoryRow;
 use crate::schema::tasks;
 use crate::values::{StoredPriority, StoredStatus, optional_time, parsed, time};
+
+use super::fixed::{Fixed, fixed};
 
 /// A task with its categories by name, as one row: in one statement, and without repeating the
 /// task for each of them.
@@ -32,14 +32,14 @@ pub(super) struct TaskRow {
     created_at: PgTimestamp,
     updated_at: PgTimestamp,
     #[diesel(select_expression = categories_of_task())]
-    #[diesel(select_expression_type = SqlLiteral<Array<CategoryRecord>>)]
+    #[diesel(select_expression_type = Fixed<Array<CategoryRecord>>)]
     categories: Vec<(Uuid, Uuid, String, String, PgTimestamp)>,
 }
 
 type CategoryRecord = Record<(SqlUuid, SqlUuid, Text, Text, Timestamptz)>;
 
-fn categories_of_task() -> SqlLiteral<Array<CategoryRecord>> {
-    sql(
+fn categories_of_task() -> Fixed<Array<CategoryRecord>> {
+    fixed(
         "ARRAY(SELECT ROW(c.id, c.user_id, c.name, c.color, c.created_at) \
          FROM task_categories tc JOIN categories c ON c.id = tc.category_id \
          WHERE tc.task_id = tasks.id ORDER BY c.name, c.id)",

@@ -11,7 +11,7 @@ use tasks_domain::account::{
 use tasks_domain::clock::Timestamp;
 use tasks_domain::housekeeping::{Housekeeping, Leftover, Removal};
 use tasks_domain::mail::{Claim, DeliveryService, MailKind, Outbox, Settlement};
-use tasks_domain::task::Assignment;
+use tasks_domain::task::{Assignment, TaskContent, TaskStatus, TaskUpdate};
 use tasks_postgres::PgStore;
 use tasks_testkit::build;
 use tasks_testkit::clock::noon;
@@ -241,6 +241,59 @@ async fn nobody_waits_in_a_circle_for_tasks_and_categories() {
         for actor in join_all(actors).await {
             actor.unwrap();
         }
+    }
+    assert_no_circle(test).await;
+}
+
+/// Each moves tasks between the same two counters, half of them the other way round.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_in_a_circle_for_counters() {
+    let test = impatient().await;
+    let ada = user(&test.store).await;
+    let start = Arc::new(Barrier::new(usize::try_from(ACTORS).unwrap()));
+    let mut actors = Vec::new();
+    for number in 0..ACTORS {
+        let mut task = build::task(&ada).build();
+        test.tasks().create(&task).await.unwrap();
+        let (tasks, start, ada) = (test.tasks(), Arc::clone(&start), ada.clone());
+        actors.push(tokio::spawn(async move {
+            start.wait().await;
+            for round in 0..ROUNDS {
+                let content = TaskContent {
+                    status: TaskStatus::ALL[usize::from((number + round) % 2 == 0)],
+                    ..task.content
+                };
+                let updated = tasks.update(task.id, task.version, &content, noon()).await;
+                let TaskUpdate::Updated(updated) = updated.unwrap() else {
+                    panic!("changed by somebody else");
+                };
+                task = updated;
+                let short = build::task(&ada).build();
+                tasks.create(&short).await.unwrap();
+                assert!(tasks.delete(short.id, noon()).await.unwrap());
+            }
+        }));
+    }
+    for number in 0..10 {
+        let other = test.client().await;
+        actors.push(tokio::spawn(async move {
+            let (from, to) = if number % 2 == 0 {
+                ("low", "high")
+            } else {
+                ("high", "low")
+            };
+            let sql = format!(
+                "UPDATE tasks SET priority = '{to}' WHERE id IN \
+                 (SELECT id FROM tasks WHERE priority = '{from}' AND deleted_at IS NULL \
+                  FOR UPDATE SKIP LOCKED)"
+            );
+            for _ in 0..ROUNDS {
+                other.batch_execute(&sql).await.unwrap();
+            }
+        }));
+    }
+    for actor in join_all(actors).await {
+        actor.unwrap();
     }
     assert_no_circle(test).await;
 }

@@ -14,6 +14,7 @@ use crate::{TestStore, chain, connect};
 const FIRST: &str = "0001_accounts_tasks_categories";
 const SECOND: &str = "0002_mail_sessions_housekeeping";
 const THIRD: &str = "0003_outbox_trace_parent";
+const FOURTH: &str = "0004_task_counts";
 
 const FIRST_UP: &str =
     include_str!("../../../../migrations/postgres/0001_accounts_tasks_categories/up.sql");
@@ -45,6 +46,9 @@ async fn schema(test: &TestStore) -> Vec<String> {
          WHERE t.typnamespace IN (TABLE ours) AND t.typname NOT LIKE '%\\_\\_diesel%' \
          UNION ALL \
          SELECT 'function ' || proname FROM pg_proc WHERE pronamespace IN (TABLE ours) \
+         UNION ALL \
+         SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid \
+         WHERE c.relnamespace IN (TABLE ours) AND NOT t.tgisinternal \
          ORDER BY 1",
     )
     .await
@@ -55,7 +59,10 @@ async fn up_down_up_leaves_no_trace() {
     let test = TestStore::empty().await;
     let store = &test.store;
     assert_eq!(schema(&test).await, Vec::<String>::new());
-    assert_eq!(store.migrate_up().await.unwrap(), [FIRST, SECOND, THIRD]);
+    assert_eq!(
+        store.migrate_up().await.unwrap(),
+        [FIRST, SECOND, THIRD, FOURTH]
+    );
     let up = schema(&test).await;
     for thing in [
         "relation r tasks",
@@ -66,12 +73,13 @@ async fn up_down_up_leaves_no_trace() {
         "constraint categories categories_user_id_name_key UNIQUE (user_id, name)",
         "constraint outbox outbox_attempts_check CHECK ((attempts >= 0))",
         "column outbox 9 trace_parent text f 100",
+        "function count_tasks",
     ] {
         assert!(up.iter().any(|line| line == thing), "{thing}: {up:#?}");
     }
     assert!(store.migrate_up().await.unwrap().is_empty());
 
-    for last in [THIRD, SECOND] {
+    for last in [FOURTH, THIRD, SECOND] {
         let reverted = store.migrate_down().await.unwrap();
         assert_eq!(reverted.as_deref(), Some(last));
     }
@@ -83,7 +91,10 @@ async fn up_down_up_leaves_no_trace() {
     assert_eq!(schema(&test).await, Vec::<String>::new());
     assert_eq!(store.migrate_down().await.unwrap(), None);
 
-    assert_eq!(store.migrate_up().await.unwrap(), [FIRST, SECOND, THIRD]);
+    assert_eq!(
+        store.migrate_up().await.unwrap(),
+        [FIRST, SECOND, THIRD, FOURTH]
+    );
     assert_eq!(schema(&test).await, up);
 }
 
@@ -92,8 +103,9 @@ async fn what_the_first_version_stored_is_still_there() {
     let test = TestStore::empty().await;
     let store = &test.store;
     store.migrate_up().await.unwrap();
-    store.migrate_down().await.unwrap();
-    store.migrate_down().await.unwrap();
+    for _ in [SECOND, THIRD, FOURTH] {
+        store.migrate_down().await.unwrap();
+    }
     let token = build::digest("of a mail that the first version sent");
     test.execute(&format!(
         "INSERT INTO users (id, email, password_hash, full_name, verification_token_hash, \
@@ -131,7 +143,7 @@ async fn what_the_first_version_stored_is_still_there() {
     };
     let before = rows().await;
     assert_eq!(before.len(), 60);
-    assert_eq!(store.migrate_up().await.unwrap(), [SECOND, THIRD]);
+    assert_eq!(store.migrate_up().await.unwrap(), [SECOND, THIRD, FOURTH]);
     assert_eq!(rows().await, before);
 
     let verified = store.verify_email(&token, noon()).await.unwrap();
@@ -141,7 +153,9 @@ async fn what_the_first_version_stored_is_still_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_that_the_second_version_stored_is_still_sent() {
     let test = TestStore::migrated().await;
-    test.store.migrate_down().await.unwrap();
+    for _ in [THIRD, FOURTH] {
+        test.store.migrate_down().await.unwrap();
+    }
     let (user, mail) = (build::user().build(), build::id::<Mail>());
     test.execute(&format!(
         "INSERT INTO users (id, email, password_hash, full_name, created_at, updated_at) \
@@ -153,12 +167,36 @@ async fn a_mail_that_the_second_version_stored_is_still_sent() {
         email = user.email.as_str(),
     ))
     .await;
-    assert_eq!(test.store.migrate_up().await.unwrap(), [THIRD]);
+    assert_eq!(test.store.migrate_up().await.unwrap(), [THIRD, FOURTH]);
     let claim = test.store.claim(noon(), just_after(noon())).await.unwrap();
     let Claim::Claimed(claimed) = claim else {
         panic!("{claim:?}");
     };
     assert_eq!((claimed.id, claimed.cause), (mail, None));
+}
+
+/// Each user's, without deleted ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_counts_the_tasks_that_are_there() {
+    let test = TestStore::migrated().await;
+    test.store.migrate_down().await.unwrap();
+    test.execute(
+        "INSERT INTO users (id, email, password_hash, full_name, created_at, updated_at) \
+         SELECT md5('user ' || u)::uuid, u, '-', 'A user', now(), now() \
+         FROM generate_series(1, 3) u; \
+         INSERT INTO tasks (id, user_id, title, priority, deleted_at, created_at, updated_at) \
+         SELECT md5('task ' || n)::uuid, md5('user ' || 1 + n % 2)::uuid, 'A task', \
+             CASE WHEN n % 2 = 1 AND n % 5 = 0 THEN 'medium' ELSE 'low' END::task_priority, \
+             CASE WHEN n % 7 = 0 THEN now() END, now(), now() FROM generate_series(1, 50) n",
+    )
+    .await;
+    assert_eq!(test.store.migrate_up().await.unwrap(), [FOURTH]);
+    let counters = "SELECT concat_ws(' ', email, status, priority, total) \
+                    FROM task_counts JOIN users ON users.id = user_id ORDER BY 1";
+    assert_eq!(
+        test.query(counters).await,
+        ["1 pending low 22", "2 pending low 17", "2 pending medium 4"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +205,7 @@ async fn of_several_instances_at_once_one_migrates() {
     let stores: Vec<_> = (0..5).map(|_| connect(&test.database.url, 1)).collect();
     let outcomes = join_all(stores.iter().map(tasks_postgres::PgStore::migrate_up)).await;
     let applied: Vec<_> = outcomes.into_iter().flat_map(Result::unwrap).collect();
-    assert_eq!(applied, [FIRST, SECOND, THIRD]);
+    assert_eq!(applied, [FIRST, SECOND, THIRD, FOURTH]);
     assert_eq!(test.store.schema().await.unwrap(), SchemaState::Current);
 }
 
@@ -182,14 +220,14 @@ async fn the_status_names_every_migration_and_changes_nothing() {
     let status = || async { test.store.migration_status().await.unwrap() };
     assert_eq!(
         status().await,
-        [FIRST, SECOND, THIRD].map(|name| state(name, false, true))
+        [FIRST, SECOND, THIRD, FOURTH].map(|name| state(name, false, true))
     );
     let tables = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'";
     assert_eq!(test.query(tables).await, Vec::<String>::new());
     test.store.migrate_up().await.unwrap();
     assert_eq!(
         status().await,
-        [FIRST, SECOND, THIRD].map(|name| state(name, true, true))
+        [FIRST, SECOND, THIRD, FOURTH].map(|name| state(name, true, true))
     );
     test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')")
         .await;
@@ -199,6 +237,7 @@ async fn the_status_names_every_migration_and_changes_nothing() {
             state(FIRST, true, true),
             state(SECOND, true, true),
             state(THIRD, true, true),
+            state(FOURTH, true, true),
             state("9999", true, false)
         ]
     );
@@ -208,7 +247,7 @@ async fn the_status_names_every_migration_and_changes_nothing() {
 async fn the_probe_tells_behind_current_and_ahead() {
     let test = TestStore::empty().await;
     let store = &test.store;
-    assert_eq!(store.schema().await.unwrap(), SchemaState::Behind(3));
+    assert_eq!(store.schema().await.unwrap(), SchemaState::Behind(4));
     store.migrate_up().await.unwrap();
     assert_eq!(store.schema().await.unwrap(), SchemaState::Current);
     test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')")

@@ -63,6 +63,7 @@ async fn a_user_takes_everything_along() {
         "tasks",
         "categories",
         "task_categories",
+        "task_counts",
     ] {
         let rows = test.query(&format!("SELECT 'a row' FROM {table}")).await;
         assert_eq!(rows, Vec::<String>::new(), "{table}");
@@ -79,6 +80,7 @@ async fn rows(test: &TestStore) -> Vec<String> {
         "tasks",
         "categories",
         "task_categories",
+        "task_counts",
         "outbox",
     ] {
         let count = format!("SELECT '{table} ' || count(*) FROM {table} HAVING count(*) > 0");
@@ -223,4 +225,46 @@ async fn every_refused_login_writes_to_the_log_and_leaves_nothing_behind() {
         .query("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
         .await;
     assert!(!tables.contains(&"uncounted_logins".to_owned()));
+}
+
+/// By whatever statement somebody writes who knows nothing of counters.
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_are_right_whoever_writes() {
+    let test = TestStore::migrated().await;
+    let insert = "INSERT INTO tasks (id, user_id, title, status, priority, deleted_at, created_at, updated_at) \
+                  SELECT md5('task ' || n)::uuid, md5('user ' || n % 2)::uuid, 'A task', \
+                  (ARRAY['pending', 'in_progress', 'completed'])[1 + n % 3]::task_status, \
+                  (ARRAY['low', 'medium', 'high'])[1 + n / 3 % 3]::task_priority, \
+                  CASE WHEN n % 7 = 0 THEN now() END, now(), now() FROM generate_series";
+    test.execute(
+        "INSERT INTO users (id, email, password_hash, full_name, created_at, updated_at) \
+         SELECT md5('user ' || n)::uuid, n, '-', 'A user', now(), now() FROM generate_series(0, 3) n",
+    )
+    .await;
+    for statement in [
+        format!("{insert}(1, 60) n"),
+        format!("{insert}(1, 70) n ON CONFLICT DO NOTHING"),
+        format!("{insert}(1, 80) n ON CONFLICT (id) DO UPDATE SET priority = 'low'"),
+        "UPDATE tasks SET status = 'completed' WHERE priority = 'low'".to_owned(),
+        "UPDATE tasks SET title = 'Another', updated_at = '2000-01-01'".to_owned(),
+        "UPDATE tasks SET deleted_at = '2000-01-01' WHERE deleted_at IS NULL AND priority = 'high'"
+            .to_owned(),
+        "UPDATE tasks SET deleted_at = NULL, status = 'pending' WHERE deleted_at = '2000-01-01'"
+            .to_owned(),
+        "UPDATE tasks SET user_id = md5('user 2')::uuid WHERE status = 'completed'".to_owned(),
+        "DELETE FROM tasks WHERE priority = 'high'".to_owned(),
+        "DELETE FROM users WHERE id = md5('user 2')::uuid".to_owned(),
+        "BEGIN; DELETE FROM tasks; ROLLBACK".to_owned(),
+        "TRUNCATE tasks CASCADE".to_owned(),
+        format!("{insert}(1, 60) n"),
+        "DELETE FROM tasks".to_owned(),
+    ] {
+        test.execute(&statement).await;
+        let wrong = "SELECT concat_ws(' ', user_id, status, priority, total) FROM ( \
+             SELECT user_id, status, priority, total FROM task_counts WHERE total <> 0 \
+             UNION ALL SELECT user_id, status, priority, count(*) FROM tasks \
+             WHERE deleted_at IS NULL GROUP BY user_id, status, priority) AS counters \
+             GROUP BY user_id, status, priority, total HAVING count(*) <> 2";
+        assert_eq!(test.query(wrong).await, Vec::<String>::new(), "{statement}");
+    }
 }

@@ -102,6 +102,22 @@ pub(super) fn with_categories(
     Ok(tasks?)
 }
 
+/// Makes a task of its rows, one for each of its categories, or one without.
+pub(super) fn with_each_category(
+    rows: Vec<(TaskRow, Option<CategoryRow>)>,
+) -> Result<Option<Task>, StoreError> {
+    let (mut tasks, categories): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+    let Some(task) = tasks.pop() else {
+        return Ok(None);
+    };
+    let categories: Result<_, _> = categories
+        .into_iter()
+        .flatten()
+        .map(Category::try_from)
+        .collect();
+    Ok(Some(task.with(categories?)?))
+}
+
 /// `task_id` is one of these. Diesel's own `eq_any` has as many parameters as values, so that
 /// each number of them would be another statement, and Diesel prepares such ones every time.
 /// This has one parameter, a JSON list of the ids in hex.

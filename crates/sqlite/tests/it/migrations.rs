@@ -8,6 +8,7 @@ use crate::TestStore;
 const FIRST: &str = "0001_accounts_tasks_categories";
 const SECOND: &str = "0002_mail_sessions_housekeeping";
 const THIRD: &str = "0003_outbox_trace_parent";
+const FOURTH: &str = "0004_task_counts";
 
 /// A row for every table of the first migration, as a program of then left them.
 const ROWS: [&str; 7] = [
@@ -48,18 +49,24 @@ fn rows(test: &TestStore, queries: &[String]) -> Vec<String> {
 #[test]
 fn up_down_up_leaves_no_trace() {
     let test = TestStore::empty();
-    assert_eq!(test.store.migrate_up().unwrap(), [FIRST, SECOND, THIRD]);
+    assert_eq!(
+        test.store.migrate_up().unwrap(),
+        [FIRST, SECOND, THIRD, FOURTH]
+    );
     let up = schema(&test);
     assert!(up.iter().any(|thing| thing.starts_with("table tasks ")));
     assert!(test.store.migrate_up().unwrap().is_empty());
 
-    for last in [THIRD, SECOND, FIRST] {
+    for last in [FOURTH, THIRD, SECOND, FIRST] {
         assert_eq!(test.store.migrate_down().unwrap().as_deref(), Some(last));
     }
     assert_eq!(schema(&test), Vec::<String>::new());
     assert_eq!(test.store.migrate_down().unwrap(), None);
 
-    assert_eq!(test.store.migrate_up().unwrap(), [FIRST, SECOND, THIRD]);
+    assert_eq!(
+        test.store.migrate_up().unwrap(),
+        [FIRST, SECOND, THIRD, FOURTH]
+    );
     assert_eq!(schema(&test), up);
 }
 
@@ -67,8 +74,9 @@ fn up_down_up_leaves_no_trace() {
 fn an_upgrade_keeps_every_row_and_so_does_going_back() {
     let test = TestStore::empty();
     test.store.migrate_up().unwrap();
-    let third = schema(&test);
+    let fourth = schema(&test);
     let down = || test.store.migrate_down().unwrap();
+    down();
     down();
     let second = schema(&test);
     down();
@@ -79,9 +87,9 @@ fn an_upgrade_keeps_every_row_and_so_does_going_back() {
     let before = rows(&test, &of_first);
     assert_eq!(before.len(), ROWS.len());
 
-    assert_eq!(test.store.migrate_up().unwrap(), [SECOND, THIRD]);
+    assert_eq!(test.store.migrate_up().unwrap(), [SECOND, THIRD, FOURTH]);
     assert_eq!(rows(&test, &of_first), before);
-    assert_eq!(schema(&test), third);
+    assert_eq!(schema(&test), fourth);
 
     test.execute(
         "UPDATE users \
@@ -91,23 +99,57 @@ fn an_upgrade_keeps_every_row_and_so_does_going_back() {
         "INSERT INTO outbox VALUES (zeroblob(16), 'verify_email', 'ada@example.com', 'token', \
          1000, 1000, 1, NULL, 'traceparent')",
     );
+    assert_eq!(down().as_deref(), Some(FOURTH));
     assert_eq!(down().as_deref(), Some(THIRD));
     assert_eq!(schema(&test), second);
     let of_second = queries(&test);
     let with_mail = rows(&test, &of_second);
     assert_eq!(with_mail.len(), ROWS.len() + 1);
 
-    assert_eq!(test.store.migrate_up().unwrap(), [THIRD]);
+    assert_eq!(test.store.migrate_up().unwrap(), [THIRD, FOURTH]);
     assert_eq!(rows(&test, &of_second), with_mail);
 
+    assert_eq!(down().as_deref(), Some(FOURTH));
     assert_eq!(down().as_deref(), Some(THIRD));
     assert_eq!(down().as_deref(), Some(SECOND));
     assert_eq!(rows(&test, &of_first), before);
     assert_eq!(schema(&test), first);
 
-    assert_eq!(test.store.migrate_up().unwrap(), [SECOND, THIRD]);
+    assert_eq!(test.store.migrate_up().unwrap(), [SECOND, THIRD, FOURTH]);
     assert_eq!(rows(&test, &of_first), before);
-    assert_eq!(schema(&test), third);
+    assert_eq!(schema(&test), fourth);
+}
+
+/// Each user's, without deleted ones.
+#[test]
+fn an_upgrade_counts_the_tasks_that_are_there() {
+    let test = TestStore::empty();
+    test.store.migrate_up().unwrap();
+    test.store.migrate_down().unwrap();
+    test.execute(
+        "INSERT INTO users (id, email, password_hash, full_name, created_at, updated_at) \
+         SELECT CAST('a user, number ' || value AS BLOB), value, '-', 'A user', 1, 1 \
+         FROM json_each('[1, 2, 3]')",
+    );
+    test.execute(
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 50) \
+         INSERT INTO tasks (id, user_id, title, priority, deleted_at, created_at, updated_at) \
+         SELECT CAST(printf('%016d', n) AS BLOB), CAST('a user, number ' || (1 + n % 2) AS BLOB), \
+             'A task', 1 + n % 2 * (n % 5 = 0), CASE WHEN n % 7 = 0 THEN 1 END, 1, 1 FROM numbers",
+    );
+    assert_eq!(test.store.migrate_up().unwrap(), [FOURTH]);
+    let counters = test.query(
+        "SELECT concat_ws(' ', user_id, status, priority, total) AS value FROM task_counts \
+         ORDER BY value",
+    );
+    assert_eq!(
+        counters,
+        [
+            "a user, number 1 pending 1 22",
+            "a user, number 2 pending 1 17",
+            "a user, number 2 pending 2 4",
+        ]
+    );
 }
 
 #[test]
@@ -122,7 +164,7 @@ fn the_status_names_every_migration_and_changes_nothing() {
     let status = || SqliteStore::migration_status(&path).unwrap();
     assert_eq!(
         status(),
-        [FIRST, SECOND, THIRD].map(|name| state(name, false, true))
+        [FIRST, SECOND, THIRD, FOURTH].map(|name| state(name, false, true))
     );
     assert_eq!(
         test.query("SELECT name AS value FROM sqlite_schema"),
@@ -135,7 +177,8 @@ fn the_status_names_every_migration_and_changes_nothing() {
         [
             state(FIRST, true, true),
             state(SECOND, true, true),
-            state(THIRD, false, true)
+            state(THIRD, true, true),
+            state(FOURTH, false, true)
         ]
     );
     test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')");
@@ -144,7 +187,8 @@ fn the_status_names_every_migration_and_changes_nothing() {
         [
             state(FIRST, true, true),
             state(SECOND, true, true),
-            state(THIRD, false, true),
+            state(THIRD, true, true),
+            state(FOURTH, false, true),
             state("9999", true, false)
         ]
     );
@@ -162,7 +206,7 @@ fn the_status_of_a_missing_database_makes_none() {
 #[tokio::test]
 async fn the_probe_tells_behind_current_and_ahead() {
     let test = TestStore::empty();
-    assert_eq!(test.store.schema().await.unwrap(), SchemaState::Behind(3));
+    assert_eq!(test.store.schema().await.unwrap(), SchemaState::Behind(4));
     test.store.migrate_up().unwrap();
     assert_eq!(test.store.schema().await.unwrap(), SchemaState::Current);
     test.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')");

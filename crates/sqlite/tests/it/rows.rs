@@ -67,6 +67,7 @@ async fn a_user_takes_everything_along() {
         "tasks",
         "categories",
         "task_categories",
+        "task_counts",
     ] {
         let rows = test.query(&format!("SELECT '{table}' AS value FROM {table}"));
         assert_eq!(rows, Vec::<String>::new());
@@ -183,5 +184,56 @@ async fn a_batch_of_leftovers_keeps_its_limit_whatever_they_are_left_by() {
             let removal = test.store.remove(what, noon(), 2).await.unwrap();
             assert_eq!(removal, Removal::Removed(removed), "{what:?}");
         }
+    }
+}
+
+/// By whatever statement somebody writes who knows nothing of counters.
+#[tokio::test]
+async fn counters_are_right_whoever_writes() {
+    let test = TestStore::migrated();
+    for email in ["a@example.com", "b@example.com"] {
+        let user = build::user().email(email).build();
+        test.store.register(build::account(&user)).await.unwrap();
+    }
+    let mut connection = test.connection();
+    let mut execute = |sql: &str| {
+        diesel::RunQueryDsl::execute(diesel::sql_query(sql), &mut connection).unwrap();
+    };
+    execute("PRAGMA foreign_keys = ON");
+    let insert = "tasks (id, user_id, title, status, priority, deleted_at, created_at, updated_at)";
+    let values = "SELECT CAST(printf('%016d', n) AS BLOB), users.id, 'A task', \
+                  CASE n % 3 WHEN 0 THEN 'pending' WHEN 1 THEN 'in_progress' ELSE 'completed' END, \
+                  1 + n / 3 % 3, CASE WHEN n % 7 = 0 THEN 1 END, 1, 1 FROM numbers JOIN users \
+                  ON (n % 2 = 0) = (email = 'a@example.com') WHERE TRUE";
+    let numbers = |to: u8| {
+        format!(
+            "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {to})"
+        )
+    };
+    for statement in [
+        format!("{} INSERT INTO {insert} {values}", numbers(60)),
+        format!("{} INSERT OR IGNORE INTO {insert} {values}", numbers(70)),
+        format!(
+            "{} INSERT INTO {insert} {values} ON CONFLICT (id) DO UPDATE SET priority = 1",
+            numbers(80)
+        ),
+        "UPDATE tasks SET status = 'completed' WHERE priority = 1".to_owned(),
+        "UPDATE OR IGNORE tasks SET priority = 3 WHERE status = 'pending'".to_owned(),
+        "UPDATE tasks SET title = 'Another', updated_at = 2".to_owned(),
+        "UPDATE tasks SET deleted_at = 2 WHERE title = 'Another' AND priority = 2".to_owned(),
+        "UPDATE tasks SET deleted_at = NULL, status = 'pending' WHERE deleted_at = 1".to_owned(),
+        "UPDATE tasks SET user_id = (SELECT min(id) FROM users) WHERE status = 'completed'"
+            .to_owned(),
+        "DELETE FROM tasks WHERE priority = 3".to_owned(),
+        "DELETE FROM users WHERE id = (SELECT max(id) FROM users)".to_owned(),
+        "DELETE FROM tasks".to_owned(),
+    ] {
+        execute(&statement);
+        let wrong = "SELECT hex(user_id) || status || priority || total AS value FROM ( \
+             SELECT user_id, status, priority, total FROM task_counts WHERE total <> 0 \
+             UNION ALL SELECT user_id, status, priority, count(*) FROM tasks \
+             WHERE deleted_at IS NULL GROUP BY user_id, status, priority) \
+             GROUP BY user_id, status, priority, total HAVING count(*) <> 2";
+        assert_eq!(test.query(wrong), Vec::<String>::new(), "{statement}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod list;
 mod model;
+mod totals;
 
 use std::time::Duration;
 
@@ -16,6 +17,10 @@ use tasks_domain::task::{
 
 pub use list::*;
 pub use model::list_agrees_with_a_plain_model;
+pub use totals::{
+    totals_agree_with_the_tasks_after_concurrent_writes,
+    totals_agree_with_the_tasks_after_every_write,
+};
 
 use super::Stores;
 use super::scene::{
@@ -76,6 +81,8 @@ suite! { ($) task_repository_contract runs tasks on "fresh [`Stores`](crate::con
     a_total_counts_what_the_filter_lets_pass,
     a_list_names_the_categories_of_each_task,
     list_agrees_with_a_plain_model,
+    totals_agree_with_the_tasks_after_every_write,
+    totals_agree_with_the_tasks_after_concurrent_writes,
 }
 
 async fn update(

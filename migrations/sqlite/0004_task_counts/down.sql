@@ -1,0 +1,12 @@
+DROP INDEX tasks_by_created_at;
+DROP INDEX tasks_by_updated_at;
+DROP INDEX tasks_by_priority;
+DROP INDEX tasks_by_title;
+CREATE INDEX tasks_by_created_at ON tasks (user_id, created_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX tasks_by_updated_at ON tasks (user_id, updated_at, id) WHERE deleted_at IS NULL;
+CREATE INDEX tasks_by_priority ON tasks (user_id, priority, id) WHERE deleted_at IS NULL;
+CREATE INDEX tasks_by_title ON tasks (user_id, title, id) WHERE deleted_at IS NULL;
+DROP TRIGGER tasks_count_deleted;
+DROP TRIGGER tasks_count_updated;
+DROP TRIGGER tasks_count_inserted;
+DROP TABLE task_counts;
