@@ -70,7 +70,7 @@ impl CategoryRepository for SqliteStore {
     }
 
     async fn find(&self, id: Id<Category>) -> Result<Option<Category>, StoreError> {
-        self.read(move |connection| {
+        self.look_up(move |connection| {
             let row = categories::table
                 .find(StoredId::from(id))
                 .select(CategoryRow::as_select())

@@ -79,6 +79,8 @@ pub enum OpenError {
 pub(crate) enum Role {
     Reader,
     Writer,
+    /// Reads, and never waits for a lock.
+    InPlace,
 }
 
 /// A database file that this process has to itself, as long as the value lives.
@@ -178,8 +180,11 @@ impl DatabaseFile {
         connection.batch_execute("PRAGMA foreign_keys = ON")?;
         // A container's root file system may be read-only, so there may be no place for temporary files.
         connection.batch_execute("PRAGMA temp_store = MEMORY")?;
-        if role == Role::Reader {
+        if role != Role::Writer {
             connection.batch_execute("PRAGMA query_only = ON")?;
+        }
+        if role == Role::InPlace {
+            connection.batch_execute("PRAGMA busy_timeout = 0")?;
         }
         connection.set_instrumentation(StatementSpans::new(SYSTEM));
         Ok(connection)
@@ -286,12 +291,16 @@ mod tests {
     fn every_connection_is_durable_and_keeps_foreign_keys() {
         let folder = tempfile::tempdir().unwrap();
         let file = DatabaseFile::open(&folder.path().join("tasks.db")).unwrap();
-        for (role, query_only) in [(Role::Writer, "0"), (Role::Reader, "1")] {
+        for (role, query_only, timeout) in [
+            (Role::Writer, "0", "2000"),
+            (Role::Reader, "1", "2000"),
+            (Role::InPlace, "1", "0"),
+        ] {
             let connection = &mut file.connect(role).unwrap();
             assert_eq!(setting(connection, "journal_mode"), "wal");
             assert_eq!(setting(connection, "synchronous"), "2");
             assert_eq!(setting(connection, "foreign_keys"), "1");
-            assert_eq!(setting(connection, "busy_timeout"), "2000");
+            assert_eq!(setting(connection, "busy_timeout"), timeout);
             assert_eq!(setting(connection, "query_only"), query_only);
         }
     }

@@ -83,16 +83,7 @@ where
             return Ok(());
         };
         let _traced = self.caller.enter();
-        let spans = UnitOfWork::on(connection.instrumentation());
-        // Whatever state a panic leaves the connection in is rolled back or given up.
-        let work = AssertUnwindSafe(|| {
-            work(connection).inspect_err(|failure| match failure {
-                Failure::Unavailable(_) | Failure::Other(_) => spans.fail(),
-                Failure::Corrupt(_) => {}
-            })
-        });
-        let outcome = catch_unwind(work)
-            .unwrap_or_else(|_| Err(Failure::Other("a job of the store panicked".to_owned())));
+        let outcome = perform(connection, work);
         let done = outcome.as_ref().map(|_| ()).map_err(Clone::clone);
         self.outcome = Some(outcome);
         done
@@ -113,6 +104,23 @@ where
         // Nobody has to be there any more.
         drop(self.reply.send(answer));
     }
+}
+
+/// Does some work on a connection. A panic is a failure like any other: whatever state it leaves the
+/// connection in is rolled back or given up.
+pub(crate) fn perform<T>(
+    connection: &mut SqliteConnection,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let spans = UnitOfWork::on(connection.instrumentation());
+    let work = AssertUnwindSafe(|| {
+        work(connection).inspect_err(|failure| match failure {
+            Failure::Unavailable(_) | Failure::Other(_) => spans.fail(),
+            Failure::Corrupt(_) => {}
+        })
+    });
+    catch_unwind(work)
+        .unwrap_or_else(|_| Err(Failure::Other("a job of the store panicked".to_owned())))
 }
 
 /// Has a thread do some work, and waits for what comes of it.

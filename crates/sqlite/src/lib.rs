@@ -2,10 +2,11 @@
 //!
 //! A port method is one job: it travels over a bounded queue to the one thread that writes or to
 //! one of those that read, and its outcome comes back over a channel. So nothing here blocks a
-//! runtime, and a future that is dropped in the middle leaves no transaction behind.
+//! runtime, and a future that is dropped in the middle leaves no transaction behind. Only rows by
+//! their keys are read in place, which takes less than the way to a thread.
 //!
 //! * `connection`: the lock on the file, what every connection is set to;
-//! * `job`, `writer`, `reader`: the threads;
+//! * `job`, `writer`, `reader`: the threads; `in_place`: what is read without them;
 //! * `error`: what `SQLite`'s errors mean;
 //! * `users`, `sessions`, `outbox`, `tasks`, `categories`, `housekeeping`, `health`: the ports, one
 //!   to a module.
@@ -15,6 +16,7 @@ mod connection;
 mod error;
 mod health;
 mod housekeeping;
+mod in_place;
 mod job;
 mod migrations;
 mod outbox;
@@ -44,12 +46,14 @@ pub use migrations::{MigrationError, MigrationState};
 
 use connection::{DatabaseFile, Role, Slot};
 use error::Failure;
+use in_place::InPlace;
 use job::{Busy, Message};
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SqliteOptions {
-    /// How many threads read.
+    /// How many connections read: half of them in place, if there are several, and each of the others on
+    /// a thread of its own.
     pub readers: NonZeroUsize,
 }
 
@@ -74,6 +78,7 @@ struct Shared {
     file: Arc<DatabaseFile>,
     writes: Sender<Message>,
     reads: Sender<Message>,
+    in_place: InPlace,
     connections: usize,
     busy: Busy,
     threads: Mutex<Threads>,
@@ -114,7 +119,10 @@ impl SqliteStore {
             )?),
             readers: Vec::new(),
         };
-        for number in 0..options.readers.get() {
+        let in_place: Vec<Slot> = (0..options.readers.get() / 2)
+            .map(|_| slot(Role::InPlace))
+            .collect::<Result<_, OpenError>>()?;
+        for number in in_place.len()..options.readers.get() {
             let reading = slot(Role::Reader)?;
             let (jobs, counter) = (read_jobs.clone(), busy.clone());
             threads.readers.push(spawn(
@@ -126,6 +134,7 @@ impl SqliteStore {
             file,
             writes,
             reads,
+            in_place: InPlace::new(in_place),
             connections: options.readers.get().saturating_add(1),
             busy,
             threads: Mutex::new(threads),
@@ -158,6 +167,7 @@ impl SqliteStore {
             .unwrap_or_else(PoisonError::into_inner);
         let Threads { writer, readers } = std::mem::take(&mut *threads);
         // The writer's connection is closed last, since the last one moves the log into the file.
+        self.0.in_place.close();
         for _ in &readers {
             drop(self.0.reads.send(Message::Stop));
         }
@@ -179,6 +189,22 @@ impl SqliteStore {
         W: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     {
         traced(job::submit(&self.0.reads, work).await)
+    }
+
+    /// Reads something of bounded cost in place, or else has a reader do it.
+    async fn look_up<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: Fn(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    {
+        let found = {
+            let _at_work = self.0.busy.work();
+            self.0.in_place.try_read(&work)
+        };
+        match found {
+            Some(found) => Ok(found),
+            None => self.read(work).await,
+        }
     }
 
     /// Has the writer do some work, in a transaction that it commits before it answers. An error

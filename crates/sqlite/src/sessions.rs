@@ -213,7 +213,7 @@ impl SessionRepository for SqliteStore {
     }
 
     async fn find_signed_in(&self, session: SessionRef) -> Result<Option<User>, StoreError> {
-        self.read(move |connection| {
+        self.look_up(move |connection| {
             let user = sessions::table
                 .inner_join(users::table)
                 .filter(sessions::id.eq(StoredId::from(session.session)))

@@ -18,21 +18,24 @@ use tasks_domain::task::{
 };
 
 use crate::SqliteStore;
+use crate::categories::CategoryRow;
 use crate::error::{Failure, is_dangling};
 use crate::schema::{categories, task_categories, tasks};
 use crate::values::{StoredId, parsed};
 
-use row::{TaskRow, rank, with_categories};
+use row::{TaskRow, rank, with_categories, with_each_category};
 
-/// A task that is not deleted, with its categories.
+/// A task that is not deleted, with its categories: in one statement, which needs no transaction.
 fn find_task(connection: &mut SqliteConnection, id: StoredId) -> Result<Option<Task>, Failure> {
-    let row = tasks::table
-        .find(id)
+    let rows: Vec<(TaskRow, Option<CategoryRow>)> = tasks::table
+        .left_join(task_categories::table)
+        .left_join(categories::table.on(task_categories::category_id.eq(categories::id)))
+        .filter(tasks::id.eq(id))
         .filter(tasks::deleted_at.is_null())
-        .select(TaskRow::as_select())
-        .first(connection)
-        .optional()?;
-    Ok(with_categories(connection, row.into_iter().collect())?.pop())
+        .order(categories::name)
+        .select((TaskRow::as_select(), Option::<CategoryRow>::as_select()))
+        .load(connection)?;
+    Ok(with_each_category(rows)?)
 }
 
 #[async_trait]
@@ -67,16 +70,19 @@ impl TaskRepository for SqliteStore {
     }
 
     async fn find(&self, id: Id<Task>) -> Result<Option<Task>, StoreError> {
-        self.read(move |connection| {
-            connection.transaction(|connection| find_task(connection, id.into()))
-        })
-        .await
+        self.look_up(move |connection| find_task(connection, id.into()))
+            .await
     }
 
     async fn list(&self, owner: Id<User>, query: &TaskQuery) -> Result<Page<Task>, StoreError> {
         let query = query.clone();
-        self.read(move |connection| list::page(connection, owner.into(), &query))
-            .await
+        let is_quick = list::is_quick(&query);
+        let page = move |connection: &mut _| list::page(connection, owner.into(), &query);
+        if is_quick {
+            self.look_up(page).await
+        } else {
+            self.read(page).await
+        }
     }
 
     async fn update(

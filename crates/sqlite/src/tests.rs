@@ -36,7 +36,7 @@ impl Opened {
         })
     }
 
-    fn with(options: SqliteOptions) -> Self {
+    pub(crate) fn with(options: SqliteOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("tasks.db"), options).unwrap();
         store.migrate_up().unwrap();
