@@ -42,6 +42,15 @@ advisories:
 coverage *args:
     .ci/coverage {{ args }}
 
+# Measure the release binary against the database alone, e.g. `just bench --store sqlite --only w3,w7`
+bench *args:
+    sh crates/testkit/src/servers/install.sh wrk:wrk postgres:postgresql psql:postgresql pgbench:postgresql redis-server:redis-server
+    cargo build --quiet --release --locked -p task-api
+    cargo run --quiet --release --locked -p bench -- {{ args }}
+
+# The same in three minutes, once it is built: figures to look at, not to keep
+bench-quick *args: (bench "--quick" args)
+
 # Generate openapi.json from the code
 openapi:
     cargo build --quiet --locked -p task-api

@@ -1,0 +1,277 @@
+//! The statements of the SQLite adapter, prepared once, in this process and on this thread.
+
+use std::time::Duration;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Params};
+
+use crate::failure::Failure;
+use crate::seed;
+use crate::store::Store;
+use crate::workload::{BEFORE_DEEP_PAGE, Workload};
+
+use super::{Floor, repeat};
+
+const FIND: &str = "SELECT id, user_id, title, description, status, priority, due_date, version, created_at, updated_at \
+                    FROM tasks WHERE id = ?1 AND deleted_at IS NULL LIMIT 1";
+const COUNT: &str = "SELECT count(*) FROM tasks WHERE user_id = ?1 AND deleted_at IS NULL";
+const PAGE: &str = "SELECT id, user_id, title, description, status, priority, due_date, version, created_at, updated_at \
+                    FROM tasks WHERE user_id = ?1 AND deleted_at IS NULL \
+                    ORDER BY created_at DESC, id DESC LIMIT 20 OFFSET ?2";
+const COUNT_FILTERED: &str = "SELECT count(*) FROM tasks \
+                              WHERE user_id = ?1 AND deleted_at IS NULL AND status = ?2 AND priority = ?3";
+const PAGE_FILTERED: &str = "SELECT id, user_id, title, description, status, priority, due_date, version, created_at, updated_at \
+                             FROM tasks WHERE user_id = ?1 AND deleted_at IS NULL AND status = ?2 AND priority = ?3 \
+                             ORDER BY due_date ASC NULLS LAST, id ASC LIMIT 20 OFFSET 0";
+const CATEGORIES: &str = "SELECT task_id, categories.id, user_id, name, color, created_at \
+                          FROM task_categories INNER JOIN categories ON category_id = categories.id \
+                          WHERE task_id IN (SELECT unhex(value) FROM json_each(?1)) ORDER BY name";
+const INSERT: &str = "INSERT INTO tasks (id, user_id, title, description, status, priority, due_date, version, created_at, updated_at) \
+                      VALUES (?1, ?2, 'Water the plants', 'The ones on the balcony first', 'pending', 3, NULL, 1, ?3, ?3)";
+const UPDATE: &str = "UPDATE tasks SET title = 'Changed', description = 'The ones on the balcony first', status = 'in_progress', \
+                      priority = 3, due_date = NULL, version = ?2 + 1, updated_at = ?3 \
+                      WHERE id = ?1 AND deleted_at IS NULL AND version = ?2 \
+                      RETURNING id, user_id, title, description, status, priority, due_date, version, created_at, updated_at";
+const FIND_TOKEN: &str = "SELECT refresh_tokens.id, refresh_tokens.expires_at, revoked_at, sessions.id, ended_at, \
+                          users.id, email, full_name, is_active, users.created_at, users.updated_at \
+                          FROM refresh_tokens INNER JOIN (sessions INNER JOIN users ON sessions.user_id = users.id) \
+                          ON refresh_tokens.session_id = sessions.id WHERE token_hash = ?1 LIMIT 1";
+const USE_TOKEN: &str = "UPDATE refresh_tokens SET revoked_at = ?2 WHERE id = ?1";
+const INSERT_TOKEN: &str = "INSERT INTO refresh_tokens (id, user_id, session_id, token_hash, expires_at, created_at) \
+                            VALUES (?1, ?2, ?3, ?4, 4102444800000000, ?5)";
+const PROLONG: &str = "UPDATE sessions SET last_used_at = ?2, expires_at = 4102444800000000, user_agent = NULL, \
+                       ip_address = '127.0.0.1' WHERE id = ?1";
+const INSERT_SESSION: &str = "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, ip_address) \
+                              VALUES (?1, ?2, 0, 0, 4102444800000000, '127.0.0.1')";
+
+type Id = [u8; 16];
+
+pub(super) fn measure(
+    workload: Workload,
+    store: &Store,
+    duration: Duration,
+    first_step: u32,
+) -> Result<Floor, Failure> {
+    let database = &InProcess(store.sqlite()?);
+    let owner = |user| id_of(&seed::user_id(user));
+    match workload {
+        Workload::Get => {
+            let tasks = ids(seed::READER, seed::TASKS)?;
+            repeat(duration, |step| database.get(pick(&tasks, step)?))
+        }
+        Workload::Page => {
+            let owner = owner(seed::READER)?;
+            repeat(duration, |_| database.page(owner, 0))
+        }
+        Workload::FilteredPage => {
+            let owner = owner(seed::READER)?;
+            repeat(duration, |_| database.filtered_page(owner))
+        }
+        Workload::Create => {
+            let owner = owner(seed::CREATOR)?;
+            repeat(duration, |step| database.create(owner, first_step + step))
+        }
+        Workload::Update => {
+            let tasks = ids(seed::EDITOR, seed::TASKS)?;
+            repeat(duration, |step| database.update(pick(&tasks, step)?))
+        }
+        Workload::Mix => mix(database, duration, first_step),
+        Workload::FirstOfMany => {
+            let owner = owner(seed::HOARDER)?;
+            repeat(duration, |_| database.page(owner, 0))
+        }
+        Workload::DeepOfMany => {
+            let owner = owner(seed::HOARDER)?;
+            repeat(duration, |_| database.page(owner, BEFORE_DEEP_PAGE))
+        }
+        Workload::Refresh => {
+            database.open_session(owner(*seed::MEMBERS.start())?, first_step)?;
+            repeat(duration, |step| database.refresh(first_step + step))
+        }
+        Workload::Alive | Workload::Login => Err("this is not the database's work".into()),
+    }
+}
+
+/// The shares of the mix, in an order that spreads them.
+fn mix(database: &InProcess, duration: Duration, first_step: u32) -> Result<Floor, Failure> {
+    let mut owners = Vec::new();
+    let mut tasks = Vec::new();
+    for user in seed::MEMBERS {
+        owners.push(id_of(&seed::user_id(user))?);
+        tasks.extend(ids(user, seed::TASKS_IN_MIX)?);
+    }
+    repeat(duration, |step| {
+        // A walk over all of them in strides without a common divisor with their number.
+        let far = step.wrapping_mul(7919);
+        match far % 20 {
+            0 => database.create(pick(&owners, step)?, first_step + step),
+            1 => database.update(pick(&tasks, far / 20)?),
+            2..=5 => database.get(pick(&tasks, far / 20)?),
+            _ => database.page(pick(&owners, far / 20)?, 0),
+        }
+    })
+}
+
+/// A database in this process.
+struct InProcess(Connection);
+
+impl InProcess {
+    fn get(&self, task: Id) -> Result<(), Failure> {
+        self.read(|| {
+            let found = self.rows(FIND, [task])?;
+            self.categories(&found)
+        })
+    }
+
+    fn page(&self, owner: Id, offset: u32) -> Result<(), Failure> {
+        self.read(|| {
+            self.rows(COUNT, [owner])?;
+            let found = self.rows(PAGE, (owner, offset))?;
+            self.categories(&found)
+        })
+    }
+
+    fn filtered_page(&self, owner: Id) -> Result<(), Failure> {
+        self.read(|| {
+            self.rows(COUNT_FILTERED, (owner, "pending", 3))?;
+            let found = self.rows(PAGE_FILTERED, (owner, "pending", 3))?;
+            self.categories(&found)
+        })
+    }
+
+    fn create(&self, owner: Id, step: u32) -> Result<(), Failure> {
+        self.write(|| {
+            let mut insert = self.0.prepare_cached(INSERT)?;
+            insert.execute((new_id(step), owner, step))?;
+            Ok(())
+        })
+    }
+
+    /// Looks at a task, as the service does to judge a change, and changes it.
+    fn update(&self, task: Id) -> Result<(), Failure> {
+        let mut version = 0_i64;
+        self.read(|| {
+            let mut find = self.0.prepare_cached(FIND)?;
+            version = find.query_row([task], |row| row.get(7))?;
+            self.categories(&[task])
+        })?;
+        self.write(|| {
+            let changed = self.rows(UPDATE, (task, version, version))?;
+            self.categories(&changed)
+        })
+    }
+
+    fn open_session(&self, user: Id, step: u32) -> Result<(), Failure> {
+        let session = new_id(step);
+        self.0.execute(INSERT_SESSION, (session, user))?;
+        let token = (session, user, session, digest(step), step);
+        self.0.execute(INSERT_TOKEN, token)?;
+        Ok(())
+    }
+
+    fn refresh(&self, step: u32) -> Result<(), Failure> {
+        self.write(|| {
+            let mut find = self.0.prepare_cached(FIND_TOKEN)?;
+            let found = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(3)?, row.get(5)?));
+            let (token, session, user): (Id, Id, Id) = find.query_row([digest(step)], found)?;
+            self.0.prepare_cached(USE_TOKEN)?.execute((token, step))?;
+            let next = (new_id(step + 1), user, session, digest(step + 1), step);
+            self.0.prepare_cached(INSERT_TOKEN)?.execute(next)?;
+            self.0.prepare_cached(PROLONG)?.execute((session, step))?;
+            Ok(())
+        })
+    }
+
+    /// The categories of tasks.
+    fn categories(&self, tasks: &[Id]) -> Result<(), Failure> {
+        let ids: Vec<String> = tasks
+            .iter()
+            .map(|id| format!("\"{:032x}\"", u128::from_be_bytes(*id)))
+            .collect();
+        self.rows(CATEGORIES, [format!("[{}]", ids.join(","))])?;
+        Ok(())
+    }
+
+    /// Reads every column of every row. Returns the ids among the first ones.
+    fn rows(&self, sql: &str, parameters: impl Params) -> Result<Vec<Id>, Failure> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query(parameters)?;
+        let mut ids = Vec::new();
+        while let Some(row) = rows.next()? {
+            for column in 0..columns {
+                let value = row.get_ref(column)?;
+                if let (0, ValueRef::Blob(id)) = (column, value) {
+                    ids.push(id.try_into()?);
+                }
+                std::hint::black_box(value);
+            }
+        }
+        Ok(ids)
+    }
+
+    fn read(&self, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+        self.transaction("BEGIN", work)
+    }
+
+    fn write(&self, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+        self.transaction("BEGIN IMMEDIATE", work)
+    }
+
+    fn transaction(
+        &self,
+        begin: &str,
+        work: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.0.prepare_cached(begin)?.execute([])?;
+        work()?;
+        self.0.prepare_cached("COMMIT")?.execute([])?;
+        Ok(())
+    }
+}
+
+fn ids(user: u32, tasks: u32) -> Result<Vec<Id>, Failure> {
+    (1..=tasks)
+        .map(|number| id_of(&seed::task_id(user, number)))
+        .collect()
+}
+
+/// The bytes of an id.
+fn id_of(text: &str) -> Result<Id, Failure> {
+    Ok(u128::from_str_radix(&text.replace('-', ""), 16)?.to_be_bytes())
+}
+
+/// An id that no other step has, sorted by age as those of the service are.
+fn new_id(step: u32) -> Id {
+    (0x7000_b000_0000_0000_0000 | u128::from(step)).to_be_bytes()
+}
+
+/// As long as the digest of a token.
+fn digest(step: u32) -> String {
+    format!("{step:064x}")
+}
+
+/// One of them, another one for every step.
+fn pick(ids: &[Id], step: u32) -> Result<Id, Failure> {
+    let position = usize::try_from(step)? % ids.len().max(1);
+    Ok(*ids.get(position).ok_or("there is nothing to choose from")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_bytes() {
+        let id = id_of("00000000-0000-7000-8001-00000000000a").unwrap();
+        assert_eq!(id, [0, 0, 0, 0, 0, 0, 0x70, 0, 0x80, 1, 0, 0, 0, 0, 0, 10]);
+        assert!(id_of("not an id").is_err());
+    }
+
+    #[test]
+    fn one_is_picked_at_every_step() {
+        let ids = [[1; 16], [2; 16]];
+        assert_eq!(pick(&ids, 3).unwrap(), [2; 16]);
+        assert!(pick(&[], 0).is_err());
+    }
+}
