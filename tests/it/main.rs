@@ -12,6 +12,7 @@ mod configuration;
 mod faults;
 mod journey;
 mod lifecycle;
+mod limits;
 mod mails;
 mod metrics;
 mod readme;

@@ -2,6 +2,8 @@
 //! much as it can. That none of them is told is checked by the support: in every answer, and in the log
 //! and the spans when a process ends. Here they are used in every way that might get them told.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use tasks_testkit::servers::{Collector, SmtpEncryption, SmtpServer};
 use ureq::http::HeaderMap;
@@ -322,9 +324,10 @@ fn no_secret_of_a_collector_is_told() {
         (Collector::start_http(), "http/protobuf"),
         (Collector::start_grpc(), "grpc"),
     ] {
+        let collector = Arc::new(collector);
         let headers = format!("authorization={}", CREDENTIALS.replace(' ', "%20"));
         let service = setup(&Store::sqlite())
-            .with("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())
+            .traced_by(&collector)
             .with("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
             .with("OTEL_EXPORTER_OTLP_HEADERS", &headers)
             .start();

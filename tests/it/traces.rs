@@ -1,6 +1,7 @@
 //! Traces and metrics, as a collector gets them over OTLP.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -25,19 +26,16 @@ enum Protocol {
 impl Protocol {
     const ALL: [Self; 2] = [Self::Http, Self::Grpc];
 
-    fn collector(self) -> Collector {
-        match self {
+    fn collector(self) -> Arc<Collector> {
+        Arc::new(match self {
             Self::Http => Collector::start_http(),
             Self::Grpc => Collector::start_grpc(),
-        }
+        })
     }
 
     /// The same service, which sends its spans there, and soon.
-    fn to(self, collector: &Collector, setup: &Setup) -> Setup {
-        let setup = setup
-            .clone()
-            .with("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint())
-            .with("OTEL_BSP_SCHEDULE_DELAY", "50");
+    fn to(self, collector: &Arc<Collector>, setup: &Setup) -> Setup {
+        let setup = setup.clone().traced_by(collector);
         match self {
             // It is the default.
             Self::Http => setup,
@@ -47,7 +45,7 @@ impl Protocol {
 }
 
 /// A collector for OTLP over HTTP, and how a service is started that sends its spans there.
-fn collected(setup: &Setup) -> (Collector, Setup) {
+fn collected(setup: &Setup) -> (Arc<Collector>, Setup) {
     let collector = Protocol::Http.collector();
     let setup = Protocol::Http.to(&collector, setup);
     (collector, setup)
@@ -780,7 +778,7 @@ fn the_last_spans_are_sent_before_the_end() {
     for protocol in Protocol::ALL {
         let collector = protocol.collector();
         let setup = protocol.to(&collector, &Setup::new());
-        let service = setup.with("OTEL_BSP_SCHEDULE_DELAY", "600000").start();
+        let service = setup.with("OTEL_BSP_SCHEDULE_DELAY", "60000").start();
         let (client, _) = service.register("ada@example.com");
         let caller = Caller::new();
         caller.calls(&client).create_task("Write the report");

@@ -42,9 +42,15 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const POLLS: usize = 2_000;
 
 /// Looks until there is something to see, and fails if there never is.
-pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..POLLS {
-        if let Some(seen) = look() {
+pub(crate) fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    poll(POLLS, look).unwrap_or_else(|| panic!("never: {what}"))
+}
+
+/// Looks so often until there is something to see.
+fn poll<T>(polls: usize, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..polls {
+        let seen = look();
+        if seen.is_some() {
             return seen;
         }
         #[expect(
@@ -53,7 +59,7 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
         )]
         thread::sleep(POLL_INTERVAL);
     }
-    panic!("never: {what}");
+    None
 }
 
 /// What so many threads get that begin at once.

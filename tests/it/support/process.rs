@@ -2,17 +2,21 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use serde_json::Value;
 use tasks_testkit::servers::Collector;
 
-use super::eventually;
 use super::secrets::{Says, Secrets};
+use super::{eventually, poll};
 
 /// What no process may ever print, whatever happens.
 const NEVER: [&str; 2] = ["panicked", "RUST_BACKTRACE"];
+
+/// So often, some 8 s, it is looked whether a process has ended that no test waits for: longer than its last
+/// spans may take, and not so long as requests may that nobody waits for either.
+const POLLS_FOR_END: usize = 800;
 
 /// What asks a process to end.
 #[derive(Clone, Copy, Debug)]
@@ -59,12 +63,14 @@ impl Output {
 pub(super) struct Watch {
     pub(super) secrets: Arc<Secrets>,
     pub(super) says: Says,
-    /// Where its spans go, if it was told so and ever sent some.
-    pub(super) collector: Arc<OnceLock<Collector>>,
+    /// Where its spans go, if it was told so.
+    pub(super) collector: Option<Arc<Collector>>,
+    /// Whether there is a span of a request that it says it answered.
+    pub(super) delivers: bool,
 }
 
-/// A running process. Dropped, it is killed, and what it said and told the collector is looked through
-/// for secrets.
+/// A running process. Dropped, it ends, and what it said and told the collector is looked through for
+/// secrets.
 pub(super) struct Process {
     child: Child,
     watch: Watch,
@@ -169,13 +175,27 @@ impl Process {
     pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        // What it has not sent yet is lost.
+        self.watch.delivers = false;
+    }
+
+    /// Ends it, if it has not ended: so that it sends its last spans, unless nobody will look at them.
+    fn end(&mut self) {
+        if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+            return;
+        }
+        if !std::thread::panicking() {
+            self.signal(Signal::Terminate);
+            poll(POLLS_FOR_END, || self.child.try_wait().unwrap());
+        }
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+        self.end();
         let streams = [
             ("standard output", self.stdout.rest()),
             ("standard error", self.stderr.rest()),
@@ -190,15 +210,38 @@ impl Drop for Process {
             secrets,
             says,
             collector,
+            delivers,
         } = &self.watch;
+        let mut requests = Vec::new();
         for (place, lines) in streams {
             secrets.look_at_lines(place, &lines, *says);
             for line in lines {
                 assert!(!NEVER.iter().any(|never| line.contains(never)), "{line}");
+                requests.extend(span_of_request(&line));
             }
         }
-        if let Some(collector) = collector.get() {
-            secrets.look_at_spans(&collector.spans());
+        if let Some(collector) = collector {
+            let spans = collector.spans();
+            secrets.look_at_told("a span", &spans);
+            secrets.look_at_told("a figure", &collector.metrics());
+            // A search through nothing finds nothing.
+            let is_delivered = |id: &String| spans.iter().any(|span| span.span_id == *id);
+            assert!(
+                !delivers || requests.is_empty() || requests.iter().any(is_delivered),
+                "no span was delivered of {} requests",
+                requests.len()
+            );
         }
     }
+}
+
+/// The id of the server's span, if this is the line of a request that has one. Those of machines, which are
+/// not to the API, have none that is sent.
+fn span_of_request(line: &str) -> Option<String> {
+    if !line.contains("\"request completed\"") {
+        return None;
+    }
+    let line: Value = serde_json::from_str(line).ok()?;
+    let is_traced = line["path"].as_str()?.starts_with("/api/");
+    is_traced.then(|| line["span_id"].as_str().map(str::to_owned))?
 }

@@ -337,12 +337,12 @@ impl Secrets {
         }
     }
 
-    /// Checks all spans of a process.
-    pub(super) fn look_at_spans(&self, spans: &[impl Debug]) {
-        for span in spans {
-            let text = format!("{span:?}");
+    /// Checks all spans or figures that a process has sent.
+    pub(super) fn look_at_told(&self, name: &str, told: &[impl Debug]) {
+        for one in told {
+            let text = format!("{one:?}");
             if let Some(Leak { what, at }) = self.find(&text, |_| true, true) {
-                panic!("a span tells {what} after: {}", &text[..at]);
+                panic!("{name} tells {what} after: {}", &text[..at]);
             }
         }
     }
@@ -431,6 +431,7 @@ mod tests {
     use std::thread;
 
     use serde_json::json;
+    use tasks_testkit::servers::Collector;
 
     use super::super::{Client, Service, Setup, send_raw};
     use super::*;
@@ -479,7 +480,7 @@ mod tests {
         }
         assert_eq!(told(&secrets, "never mind 9% of the rest!"), None);
         assert!(told(&secrets, PASSWORD).is_some(), "everybody's");
-        let said = failure(|| secrets.look_at_spans(&[(1, "fine"), (2, SECRET)]));
+        let said = failure(|| secrets.look_at_told("a span", &[(1, "fine"), (2, SECRET)]));
         assert_eq!(said.unwrap(), "a span tells a password after: (2, \"");
     }
 
@@ -650,16 +651,36 @@ mod tests {
         Setup::new().before(&leak).start();
     }
 
-    #[test]
-    #[should_panic(expected = "a span tells a password")]
-    fn a_run_whose_spans_tell_a_secret_fails() {
-        let service = Service::start();
+    /// A span of this service's tells a password. It is sent before the end.
+    fn tell_a_span(service: &Service) {
         let request = format!(
             "GET /api/v1/tasks HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
              user-agent: {PASSWORD}\r\n\r\n"
         );
         assert_eq!(send_raw(service.address(), request.as_bytes()).status, 401);
-        // What it knows is sent before the end.
-        service.stop(super::super::Signal::Terminate);
+    }
+
+    #[test]
+    #[should_panic(expected = "a span tells a password")]
+    fn a_run_whose_spans_tell_a_secret_fails() {
+        let service = Setup::new()
+            .with("OTEL_BSP_SCHEDULE_DELAY", "60000")
+            .start();
+        tell_a_span(&service);
+    }
+
+    #[test]
+    #[should_panic(expected = "a span tells a password")]
+    fn a_run_whose_spans_tell_the_collector_of_a_test_a_secret_fails() {
+        let collector = Arc::new(Collector::start_grpc());
+        let setup = Setup::new().with("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        tell_a_span(&setup.traced_by(&collector).start());
+    }
+
+    #[test]
+    #[should_panic(expected = "no span was delivered of 1 requests")]
+    fn a_run_that_should_have_sent_spans_and_has_not_fails() {
+        let service = Setup::new().with("OTEL_TRACES_EXPORTER", "none").start();
+        service.client().get("/api/v1/tasks");
     }
 }

@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tasks_testkit::servers::Collector;
@@ -20,6 +20,9 @@ use super::{Client, PASSWORD, eventually, send_raw};
 /// what coverage is measured from.
 const KEPT: [&str; 3] = ["PATH", "HOME", "LLVM_PROFILE_FILE"];
 
+/// Where spans go.
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
 /// How a process is started: its environment and its folder.
 #[derive(Clone)]
 pub(crate) struct Setup {
@@ -29,16 +32,17 @@ pub(crate) struct Setup {
     before: String,
     /// Of every process that is started like this or almost like this.
     secrets: Arc<Secrets>,
-    /// Where spans go of all that are started from here and told so.
-    collector: Arc<OnceLock<Collector>>,
-    is_traced: bool,
+    /// Where the spans go of all that are started from here.
+    collector: Option<Arc<Collector>>,
+    /// Whether these arrive, or the test says what becomes of them.
+    delivers: bool,
 }
 
 impl Setup {
     /// A service for tests, with a database of its own.
     pub(crate) fn new() -> Self {
-        let mut setup = Self::empty();
-        setup.is_traced = true;
+        let mut setup = Self::empty().traced_by(&Arc::new(Collector::start_http()));
+        setup.delivers = true;
         let database = format!("sqlite://{}", setup.database().display());
         setup
             .with("HOST", "127.0.0.1")
@@ -58,8 +62,8 @@ impl Setup {
             folder: Arc::new(TempDir::new().unwrap()),
             before: String::new(),
             secrets: Secrets::new(),
-            collector: Arc::default(),
-            is_traced: false,
+            collector: None,
+            delivers: false,
         }
     }
 
@@ -83,10 +87,19 @@ impl Setup {
             .with("SMTP_FROM", "tasks@example.com")
     }
 
+    /// The same, sending its spans there, and soon. They are searched for secrets when it ends.
+    pub(crate) fn traced_by(mut self, collector: &Arc<Collector>) -> Self {
+        self.collector = Some(Arc::clone(collector));
+        self.delivers = false;
+        self.with(ENDPOINT, &collector.endpoint())
+            .with("OTEL_BSP_SCHEDULE_DELAY", "50")
+    }
+
     /// The same without the collector that every service for tests sends its spans to, for one that has a
     /// great deal to do, or whose own needs are measured.
     pub(crate) fn untraced(mut self) -> Self {
-        self.is_traced = false;
+        self.variables.remove(ENDPOINT);
+        self.collector = None;
         self
     }
 
@@ -154,12 +167,6 @@ impl Setup {
         command.args(["-c", &script]).arg(binary()).args(arguments);
         command.current_dir(self.folder());
         command.env_clear().envs(&self.variables);
-        // A test that is about traces has its own collector.
-        let is_told = self.variables.keys().any(|name| name.starts_with("OTEL_"));
-        if self.is_traced && !is_told {
-            let collector = self.collector.get_or_init(Collector::start_http);
-            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint());
-        }
         self.secrets.keep_variables(&self.variables);
         let backend = self.variables.get("EMAIL_BACKEND").map(String::as_str);
         let watch = Watch {
@@ -168,13 +175,14 @@ impl Setup {
                 links: backend.is_none_or(|backend| backend == "console"),
                 examples: arguments.contains(&"openapi"),
             },
-            collector: Arc::clone(&self.collector),
+            collector: self.collector.clone(),
+            delivers: self.delivers,
         };
         Process::start(&mut command, watch)
     }
 }
 
-/// A running service. Dropped, it is killed.
+/// A running service. Dropped, it is asked to end.
 pub(crate) struct Service {
     process: Process,
     /// `127.0.0.1:1234`.
