@@ -27,11 +27,6 @@ use config::Config;
 use failure::Failure;
 use migrate::Direction;
 
-/// A request makes some two hundred small allocations on several threads, which the C library's allocator serves
-/// slowly. Measured in `docs/performance.md`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Task management over HTTP. Configured by environment variables: see `task-api config`.
 #[derive(Parser)]
 #[command(version)]
