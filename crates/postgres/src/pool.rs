@@ -32,12 +32,14 @@ const VERIFY_AFTER: Duration = Duration::from_secs(1);
 /// happens belongs to a program that is gone. To compile a plan takes longer than any of our statements, and
 /// one for whatever values may look long enough for it. Statements that are kept prepared are planned once,
 /// which for most takes longer than to do them, and are such that one plan fits all values; left to itself,
-/// Postgres plans some of them every time.
+/// Postgres plans some of them every time. Pages are in memory or on a disk without a head that moves: else
+/// it would rather read a whole small table for each row than look into an index.
 const POOLED: &str = "SET statement_timeout = '2s'; SET lock_timeout = '2s'; \
                       SET idle_in_transaction_session_timeout = '5s'; \
                       SET default_transaction_isolation = 'read committed'; \
                       SET jit = off; \
-                      SET plan_cache_mode = force_generic_plan";
+                      SET plan_cache_mode = force_generic_plan; \
+                      SET random_page_cost = 1.1";
 /// What the session of a migration is set to: to change a large table takes its time, and so does
 /// waiting for another instance that does. Whatever the server's own settings are.
 pub(crate) const MIGRATING: &str = "SET statement_timeout = 0; SET lock_timeout = 0; \

@@ -104,17 +104,17 @@ async fn an_account_with_a_great_many_tasks_and_tokens_is_erased_at_once() {
          INSERT INTO tasks (id, user_id, title, description, deleted_at, created_at, updated_at) \
          SELECT md5('task ' || t)::uuid, id, 'Task ' || t, repeat('x', 200), \
              CASE WHEN t % 10 = 0 THEN now() END, now(), now() \
-         FROM users, generate_series(1, 100000) t WHERE id = '{0}'; \
+         FROM users, generate_series(1, 50000) t WHERE id = '{0}'; \
          INSERT INTO task_categories (task_id, category_id) \
          SELECT md5('task ' || t)::uuid, md5('category ' || t % 100)::uuid \
-         FROM generate_series(1, 100000, 5) t; \
+         FROM generate_series(1, 50000, 5) t; \
          INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, ended_at, ip_address) \
          SELECT md5('session ' || s)::uuid, '{0}', now(), now(), now(), now(), '192.0.2.1' \
          FROM generate_series(0, 9999) s; \
          INSERT INTO refresh_tokens (id, user_id, session_id, token_hash, expires_at, created_at) \
          SELECT md5('token ' || t)::uuid, '{0}', md5('session ' || t % 10000)::uuid, md5('token ' || t), \
              now(), now() \
-         FROM generate_series(1, 200000) t",
+         FROM generate_series(1, 100000) t",
         ada.id
     ))
     .await;
