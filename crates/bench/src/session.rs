@@ -36,7 +36,7 @@ pub(crate) const FULL: Pace = Pace {
 pub(crate) const QUICK: Pace = Pace {
     warm_up: Duration::from_secs(1),
     measured: Duration::from_secs(2),
-    floor: Duration::from_secs(2),
+    floor: Duration::from_secs(1),
     is_quick: true,
 };
 

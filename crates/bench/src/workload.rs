@@ -184,11 +184,16 @@ impl Workload {
                 seed::READER,
                 "/api/v1/tasks?status=pending&priority=high&sort_by=due_date&sort_order=asc",
             ),
-            Self::Create => Ok(format!(
-                "POST\t/api/v1/tasks\t{}\t{{\"title\":\"Water the plants\",\
-                 \"description\":\"The ones on the balcony first\",\"priority\":\"high\"}}\n",
-                tokens.of(seed::CREATOR)?
-            )),
+            Self::Create => {
+                let post = |user| {
+                    Ok(format!(
+                        "POST\t/api/v1/tasks\t{}\t{{\"title\":\"Water the plants\",\
+                         \"description\":\"The ones on the balcony first\",\"priority\":\"high\"}}\n",
+                        tokens.of(user)?
+                    ))
+                };
+                seed::MEMBERS.map(post).collect()
+            }
             Self::Update => seed::versions(store, tokens, seed::EDITOR..=seed::EDITOR, seed::TASKS),
             Self::Mix => seed::versions(store, tokens, seed::MEMBERS, seed::TASKS_IN_MIX),
             Self::Login => {

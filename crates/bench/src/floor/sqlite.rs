@@ -12,24 +12,27 @@ use crate::workload::{BEFORE_DEEP_PAGE, Workload};
 
 use super::{Floor, repeat};
 
-const FIND: &str = "SELECT id, user_id, title, description, status, priority, due_date, version, created_at, updated_at \
-                    FROM tasks WHERE id = ?1 AND deleted_at IS NULL LIMIT 1";
-const COUNT: &str = "SELECT count(*) FROM tasks WHERE user_id = ?1 AND deleted_at IS NULL";
+const FIND: &str = "SELECT tasks.id, tasks.user_id, title, description, status, priority, due_date, version, tasks.created_at, updated_at, \
+                    categories.id, categories.user_id, name, color, categories.created_at \
+                    FROM tasks LEFT JOIN task_categories ON task_categories.task_id = tasks.id \
+                    LEFT JOIN categories ON task_categories.category_id = categories.id \
+                    WHERE tasks.id = ?1 AND deleted_at IS NULL ORDER BY name";
+const TOTAL: &str = "SELECT sum(total) FROM task_counts WHERE user_id = ?1";
 const PAGE: &str = "SELECT id, user_id, title, description, status, priority, due_date, version, created_at, updated_at \
                     FROM tasks WHERE user_id = ?1 AND deleted_at IS NULL \
-                    ORDER BY created_at DESC, id DESC LIMIT 20 OFFSET ?2";
-const COUNT_FILTERED: &str = "SELECT count(*) FROM tasks \
-                              WHERE user_id = ?1 AND deleted_at IS NULL AND status = ?2 AND priority = ?3";
+                    ORDER BY created_at DESC, id DESC LIMIT ?2 OFFSET ?3";
+const TOTAL_FILTERED: &str =
+    "SELECT sum(total) FROM task_counts WHERE user_id = ?1 AND status = ?2 AND priority = ?3";
 const PAGE_FILTERED: &str = "SELECT id, user_id, title, description, status, priority, due_date, version, created_at, updated_at \
                              FROM tasks WHERE user_id = ?1 AND deleted_at IS NULL AND status = ?2 AND priority = ?3 \
-                             ORDER BY due_date ASC NULLS LAST, id ASC LIMIT 20 OFFSET 0";
+                             ORDER BY due_date ASC NULLS LAST, id ASC LIMIT ?4 OFFSET ?5";
 const CATEGORIES: &str = "SELECT task_id, categories.id, user_id, name, color, created_at \
                           FROM task_categories INNER JOIN categories ON category_id = categories.id \
                           WHERE task_id IN (SELECT unhex(value) FROM json_each(?1)) ORDER BY name";
 const INSERT: &str = "INSERT INTO tasks (id, user_id, title, description, status, priority, due_date, version, created_at, updated_at) \
                       VALUES (?1, ?2, 'Water the plants', 'The ones on the balcony first', 'pending', 3, NULL, 1, ?3, ?3)";
-const UPDATE: &str = "UPDATE tasks SET title = 'Changed', description = 'The ones on the balcony first', status = 'in_progress', \
-                      priority = 3, due_date = NULL, version = ?2 + 1, updated_at = ?3 \
+const UPDATE: &str = "UPDATE tasks SET title = 'Changed', description = 'The ones on the balcony first', status = ?3, \
+                      priority = ?4, due_date = NULL, version = ?2 + 1, updated_at = ?2 \
                       WHERE id = ?1 AND deleted_at IS NULL AND version = ?2 \
                       RETURNING id, user_id, title, description, status, priority, due_date, version, created_at, updated_at";
 const FIND_TOKEN: &str = "SELECT refresh_tokens.id, refresh_tokens.expires_at, revoked_at, sessions.id, ended_at, \
@@ -43,6 +46,9 @@ const PROLONG: &str = "UPDATE sessions SET last_used_at = ?2, expires_at = 41024
                        ip_address = '127.0.0.1' WHERE id = ?1";
 const INSERT_SESSION: &str = "INSERT INTO sessions (id, user_id, created_at, last_used_at, expires_at, ip_address) \
                               VALUES (?1, ?2, 0, 0, 4102444800000000, '127.0.0.1')";
+
+/// How many tasks a page has.
+const LIMIT: u32 = 20;
 
 type Id = [u8; 16];
 
@@ -68,8 +74,10 @@ pub(super) fn measure(
             repeat(duration, |_| database.filtered_page(owner))
         }
         Workload::Create => {
-            let owner = owner(seed::CREATOR)?;
-            repeat(duration, |step| database.create(owner, first_step + step))
+            let owners: Vec<_> = seed::MEMBERS.map(owner).collect::<Result<_, _>>()?;
+            repeat(duration, |step| {
+                database.create(pick(&owners, step)?, first_step + step)
+            })
         }
         Workload::Update => {
             let tasks = ids(seed::EDITOR, seed::TASKS)?;
@@ -117,24 +125,21 @@ struct InProcess(Connection);
 
 impl InProcess {
     fn get(&self, task: Id) -> Result<(), Failure> {
-        self.read(|| {
-            let found = self.rows(FIND, [task])?;
-            self.categories(&found)
-        })
+        self.rows(FIND, [task]).map(drop)
     }
 
     fn page(&self, owner: Id, offset: u32) -> Result<(), Failure> {
         self.read(|| {
-            self.rows(COUNT, [owner])?;
-            let found = self.rows(PAGE, (owner, offset))?;
+            self.rows(TOTAL, [owner])?;
+            let found = self.rows(PAGE, (owner, LIMIT, offset))?;
             self.categories(&found)
         })
     }
 
     fn filtered_page(&self, owner: Id) -> Result<(), Failure> {
         self.read(|| {
-            self.rows(COUNT_FILTERED, (owner, "pending", 3))?;
-            let found = self.rows(PAGE_FILTERED, (owner, "pending", 3))?;
+            self.rows(TOTAL_FILTERED, (owner, "pending", 3))?;
+            let found = self.rows(PAGE_FILTERED, (owner, "pending", 3, LIMIT, 0))?;
             self.categories(&found)
         })
     }
@@ -147,16 +152,14 @@ impl InProcess {
         })
     }
 
-    /// Looks at a task, as the service does to judge a change, and changes it.
+    /// Looks at a task, as the service does to judge a change, and changes its title. All columns are written, as
+    /// the service does it, and no counter changes.
     fn update(&self, task: Id) -> Result<(), Failure> {
-        let mut version = 0_i64;
-        self.read(|| {
-            let mut find = self.0.prepare_cached(FIND)?;
-            version = find.query_row([task], |row| row.get(7))?;
-            self.categories(&[task])
-        })?;
+        let mut find = self.0.prepare_cached(FIND)?;
+        let found = |row: &rusqlite::Row<'_>| Ok((row.get(7)?, row.get(4)?, row.get(5)?));
+        let (version, status, priority): (i64, String, i64) = find.query_row([task], found)?;
         self.write(|| {
-            let changed = self.rows(UPDATE, (task, version, version))?;
+            let changed = self.rows(UPDATE, (task, version, status, priority))?;
             self.categories(&changed)
         })
     }
