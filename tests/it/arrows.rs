@@ -202,3 +202,28 @@ fn every_crate_takes_lints_and_versions_from_the_workspace() {
         );
     }
 }
+
+/// As the README has it.
+#[test]
+fn cargo_run_starts_the_service() {
+    let workspace = workspace();
+    let packages = workspace.workspace_default_packages();
+    let targets = packages.iter().flat_map(|package| &package.targets);
+    let binaries: Vec<_> = targets
+        .filter(|target| target.is_bin())
+        .map(|target| target.name.as_str())
+        .collect();
+    assert_eq!(binaries, ["task-api"]);
+}
+
+#[test]
+fn whoever_names_no_package_gets_all_but_the_benchmark() {
+    let workspace = workspace();
+    let all: BTreeSet<_> = workspace.workspace_members.iter().collect();
+    let default: BTreeSet<_> = workspace.workspace_default_members.iter().collect();
+    let left_out: Vec<_> = all
+        .difference(&default)
+        .map(|id| workspace[id].name.as_str())
+        .collect();
+    assert_eq!(left_out, ["bench"]);
+}
