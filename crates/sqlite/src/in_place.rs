@@ -54,10 +54,13 @@ impl InPlace {
 mod tests {
     use std::num::NonZeroUsize;
 
+    use diesel::connection::SimpleConnection;
+    use diesel::prelude::*;
     use tasks_domain::store::StoreError;
 
     use crate::SqliteOptions;
-    use crate::tests::Opened;
+    use crate::schema::users;
+    use crate::tests::{Opened, user};
 
     use super::*;
 
@@ -112,5 +115,20 @@ mod tests {
         }
         let seen = store.look_up(|_| Ok(std::thread::current().id())).await;
         assert_eq!(seen.unwrap(), here);
+    }
+
+    #[tokio::test]
+    async fn a_read_that_failed_in_a_transaction_shows_no_old_snapshot() {
+        let opened = opened();
+        let store = &opened.store;
+        let read = store.look_up(|connection| {
+            connection.batch_execute("BEGIN; SELECT count(*) FROM users")?;
+            Err::<(), _>(Failure::Other("on purpose".to_owned()))
+        });
+        read.await.unwrap_err();
+        user(store).await;
+        let seen =
+            store.look_up(|connection| Ok(users::table.count().get_result::<i64>(connection)?));
+        assert_eq!(seen.await.unwrap(), 1);
     }
 }
