@@ -14,7 +14,7 @@ use tasks_domain::mail::{DeliveryService, MailTokens, Mailer};
 use tasks_domain::rate_limit::RateLimiter;
 use tasks_domain::task::TaskService;
 use tasks_http::{Health, Listeners, Services, Settings};
-use tasks_memory::{MemoryRateLimiter, MemorySignedInCache};
+use tasks_memory::{MemoryRateLimiter, MemorySignedInCache, NearSignedInCache};
 use tasks_redis::RedisStore;
 use tasks_security::{
     BcryptHasher, HmacMailTokens, JwtIssuer, RandomTokens, SystemClock, UuidV7Ids,
@@ -195,7 +195,7 @@ fn parts(
     let cache: Arc<dyn SignedInCache>;
     if let Some(redis) = redis {
         limiter = Arc::new(redis.clone());
-        cache = Arc::new(redis.clone());
+        cache = Arc::new(NearSignedInCache::of(Arc::new(redis.clone())));
     } else {
         limiter = in_process.clone();
         cache = Arc::new(match config.database {
