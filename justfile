@@ -51,6 +51,10 @@ bench *args:
 # The same in three minutes, once it is built: figures to look at, not to keep
 bench-quick *args: (bench "--quick" args)
 
+# Time single calls and count their allocations, e.g. `just bench-micro token`
+bench-micro *args:
+    cargo bench --quiet --locked -p bench --bench micro -- {{ args }}
+
 # Generate openapi.json from the code
 openapi:
     cargo build --quiet --locked -p task-api

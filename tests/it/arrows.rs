@@ -70,7 +70,7 @@ const GUARDED: [(&[&str], &[&str]); 18] = [
     (&["redis", "deadpool-redis"], &["tasks-redis"]),
     (&["deadpool"], &["tasks-postgres", "tasks-redis"]),
     (&["lettre", "askama"], &["tasks-smtp"]),
-    (&["moka"], &["tasks-memory"]),
+    (&["moka"], &["tasks-memory", "tasks-security"]),
     (&["jsonwebtoken", "hmac"], &["tasks-security"]),
     (&["bcrypt"], &["bench", "tasks-security"]),
     (&["clap"], &["bench", "task-api"]),

@@ -1,9 +1,22 @@
 //! Time, as a value and as a port.
 
 use std::fmt;
+use std::num::NonZero;
 use std::time::Duration;
 
+use time::format_description::well_known::Iso8601;
+use time::format_description::well_known::iso8601::{Config, TimePrecision};
 use time::{OffsetDateTime, UtcOffset};
+
+/// RFC 3339 with all six digits of a second. (A format that the compiler knows takes a quarter of the time of
+/// a described one, and a page has sixty times.)
+const RFC3339: Iso8601<
+    {
+        let decimal_digits = NonZero::new(6);
+        let precision = TimePrecision::Second { decimal_digits };
+        Config::DEFAULT.set_time_precision(precision).encode()
+    },
+> = Iso8601;
 
 /// An instant in UTC, to the microsecond: the resolution that every store keeps, so that a time
 /// reads back as it was answered.
@@ -55,6 +68,13 @@ impl Timestamp {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.unix_micros) * 1_000)
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
             .to_offset(UtcOffset::UTC)
+    }
+
+    /// The instant as RFC 3339 writes it, in UTC, always to the microsecond, so that it looks the same from
+    /// every store and on every read: `2030-01-31T12:00:00.000000Z`.
+    pub fn to_rfc3339(self) -> String {
+        // The years 1 to 9999 have a text.
+        self.to_utc().format(&RFC3339).unwrap_or_default()
     }
 
     /// The instant that much later, at most [`Timestamp::MAX`].

@@ -4,32 +4,18 @@ use serde::{Serialize, Serializer};
 use tasks_domain::clock::Timestamp;
 use tasks_domain::text::Invalid;
 use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
-
-/// Always all six digits, so that a time looks the same from every store and on every read.
-const FORMAT: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
 /// A time in an answer: UTC with `Z`, to the microsecond.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Time(pub(crate) Timestamp);
 
-impl Time {
-    /// The time as it is written.
-    pub(crate) fn text(self) -> String {
-        // The format has no part that a UTC time of the years 1 to 9999 lacks.
-        self.0.to_utc().format(FORMAT).unwrap_or_default()
-    }
-}
-
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text())
+        serializer.serialize_str(&self.0.to_rfc3339())
     }
 }
 

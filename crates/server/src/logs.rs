@@ -6,27 +6,24 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
-use tasks_domain::clock::Clock;
+use tasks_domain::clock::{Clock, Timestamp};
 use tasks_security::SystemClock;
-use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, SpanRef};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Registry};
 
 use crate::config::LogFormat;
 use crate::telemetry::{Traces, is_traced};
-
-/// RFC 3339 in UTC, to the microsecond.
-const TIMESTAMP: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
 /// The time of day, for people who watch.
 const TIME_OF_DAY: &[BorrowedFormatItem<'_>] =
@@ -41,6 +38,9 @@ const QUIET_INFO: &str = "info,actix_server=warn,actix_http::h1=off,opentelemetr
 /// ask for that.
 const TELLS_VALUES: &str = "tokio_postgres";
 
+/// As many fields as a line has room for before it takes more: the line of a request has ten.
+const FIELDS: usize = 16;
+
 /// The names that each line begins with. A field of one of these names is not repeated.
 const HEAD: [&str; 4] = ["timestamp", "level", "target", "message"];
 
@@ -48,9 +48,7 @@ const HEAD: [&str; 4] = ["timestamp", "level", "target", "message"];
 pub(crate) fn install(level: &str, format: LogFormat, traces: &Traces) -> Result<(), TryInitError> {
     let colors = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let lines = Lines::new(format, colors, io::stdout);
-    subscriber(level, lines, traces.are_sent())
-        .with(traces.layer())
-        .try_init()?;
+    subscriber(level, lines, traces.layer()).try_init()?;
     std::panic::set_hook(Box::new(|panic| {
         let payload = panic.payload_as_str().unwrap_or("no message");
         let location = panic.location().map(ToString::to_string);
@@ -65,11 +63,12 @@ pub(crate) fn install(level: &str, format: LogFormat, traces: &Traces) -> Result
 fn subscriber<L>(
     level: &str,
     lines: L,
-    traces_are_sent: bool,
+    traces: Option<BoxedLayer>,
 ) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync
 where
     L: Layer<Registry> + Send + Sync,
 {
+    let traces_are_sent = traces.is_some();
     let level = if level.eq_ignore_ascii_case("info") {
         QUIET_INFO
     } else {
@@ -77,10 +76,12 @@ where
     };
     // The configuration has already checked the level.
     let events = EnvFilter::builder().parse_lossy(level);
-    let events = events.and(filter_fn(|metadata| {
+    let admitted = filter_fn(|metadata| {
         let tells_values = metadata.target().starts_with(TELLS_VALUES);
         !metadata.is_span() && (!tells_values || *metadata.level() <= Level::INFO)
-    }));
+    });
+    // Without a hint of its own it would hide the level's: every `debug!` of the process would ask.
+    let events = events.and(admitted.with_max_level_hint(LevelFilter::TRACE));
     let spans = filter_fn(move |metadata| {
         if is_traced(metadata) {
             traces_are_sent
@@ -94,8 +95,14 @@ where
         Level::INFO
     };
     let spans = spans.with_max_level_hint(deepest);
-    Registry::default().with(lines.with_filter(events.or(spans)))
+    // Not `with` an `Option`, which counts as a layer that wants every span also where it is none.
+    let mut layers = vec![lines.with_filter(events.or(spans)).boxed()];
+    layers.extend(traces);
+    Registry::default().with(layers)
 }
+
+/// A layer of any kind.
+pub(crate) type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// A layer that writes one line for each event.
 struct Lines<W> {
@@ -137,24 +144,21 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        // What is nearer wins: the event over its span, a span over the one around it.
-        for span in context.event_scope(event).into_iter().flatten() {
-            if let Some(outer) = span.extensions().get::<Fields>() {
-                fields.add_missing(outer);
-            }
-        }
+        let mut own = Fields::default();
+        event.record(&mut own);
         let metadata = event.metadata();
+        // Events of the `log` crate carry their true target in a field.
+        let (target, message) = (own.take("log.target"), own.take("message"));
+        let spans: Vec<_> = context.event_scope(event).into_iter().flatten().collect();
+        let around: Vec<_> = spans.iter().map(SpanRef::extensions).collect();
+        // What is nearer wins: the event over its span, a span over the one around it.
+        let around = around.iter().filter_map(|span| span.get::<Fields>());
         let line = Line {
-            at: SystemClock.now().to_utc(),
+            at: SystemClock.now(),
             level: *metadata.level(),
-            // Events of the `log` crate carry their true target in a field.
-            target: fields
-                .take("log.target")
-                .unwrap_or(metadata.target().into()),
-            message: fields.take("message").unwrap_or_default(),
-            fields,
+            target: target.as_deref().unwrap_or(metadata.target()),
+            message: message.as_deref().unwrap_or_default(),
+            fields: told(std::iter::once(&own).chain(around)),
         };
         let mut text = match self.format {
             LogFormat::Json => line.json(),
@@ -164,6 +168,18 @@ where
         // Nobody is left to be told that the log cannot be written.
         (self.open)().write_all(text.as_bytes()).ok();
     }
+}
+
+/// The fields of a line: each name once, without those that repeat the line's head and the `log` crate's own.
+fn told<'a>(sources: impl Iterator<Item = &'a Fields>) -> Vec<(&'static str, &'a Value)> {
+    let mut told: Vec<(&'static str, &Value)> = Vec::with_capacity(FIELDS);
+    for (name, value) in sources.flat_map(|fields| &fields.0) {
+        let own = HEAD.contains(name) || name.starts_with("log.");
+        if !own && told.iter().all(|(known, _)| known != name) {
+            told.push((name, value));
+        }
+    }
+    told
 }
 
 /// Named values in the order in which they were recorded, each name once.
@@ -181,14 +197,6 @@ impl Fields {
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value.into(),
             None => self.0.push((name, value.into())),
-        }
-    }
-
-    fn add_missing(&mut self, others: &Self) {
-        for (name, value) in &others.0 {
-            if !self.0.iter().any(|(known, _)| known == name) {
-                self.0.push((name, value.clone()));
-            }
         }
     }
 
@@ -230,39 +238,38 @@ impl Visit for Fields {
 }
 
 /// What a line says.
-struct Line {
-    at: OffsetDateTime,
+struct Line<'a> {
+    at: Timestamp,
     level: Level,
-    target: String,
-    message: String,
-    fields: Fields,
+    target: &'a str,
+    message: &'a str,
+    fields: Vec<(&'static str, &'a Value)>,
 }
 
-impl Line {
-    fn at(&self, format: &[BorrowedFormatItem<'_>]) -> String {
-        self.at.format(format).unwrap_or_default()
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut line = serializer.serialize_map(None)?;
+        let at = self.at.to_rfc3339();
+        let head = [&at, self.level.as_str(), self.target, self.message];
+        for (name, value) in HEAD.into_iter().zip(head) {
+            line.serialize_entry(name, value)?;
+        }
+        for (name, value) in &self.fields {
+            line.serialize_entry(name, value)?;
+        }
+        line.end()
     }
+}
 
-    /// The fields, without those that repeat the line's head and the `log` crate's own.
-    fn fields(&self) -> impl Iterator<Item = &(&'static str, Value)> {
-        let own = |name: &str| HEAD.contains(&name) || name.starts_with("log.");
-        self.fields.0.iter().filter(move |(name, _)| !own(name))
-    }
-
+impl Line<'_> {
     fn json(&self) -> String {
-        let head = [
-            self.at(TIMESTAMP),
-            self.level.to_string(),
-            self.target.clone(),
-            self.message.clone(),
-        ];
-        let members: Vec<String> = HEAD
-            .into_iter()
-            .zip(head.map(Value::String).iter())
-            .chain(self.fields().map(|(name, value)| (*name, value)))
-            .map(|(name, value)| format!("{}:{value}", Value::from(name)))
-            .collect();
-        without_controls(format!("{{{}}}", members.join(",")))
+        // Neither strings nor numbers can fail to be written.
+        let line = serde_json::to_string(self).unwrap_or_default();
+        // It has escaped those below a space.
+        if line.is_ascii() && !line.as_bytes().contains(&0x7f) {
+            return line;
+        }
+        without_controls(line)
     }
 
     fn pretty(&self, colors: bool) -> String {
@@ -273,10 +280,11 @@ impl Line {
             (true, Level::INFO) => ("\x1b[2m", "\x1b[32m", "\x1b[0m"),
             (true, _) => ("\x1b[2m", "\x1b[34m", "\x1b[0m"),
         };
-        let (time, level) = (self.at(TIME_OF_DAY), self.level);
-        let message = without_controls(self.message.clone());
+        let time = self.at.to_utc().format(TIME_OF_DAY).unwrap_or_default();
+        let level = self.level;
+        let message = without_controls(self.message.to_owned());
         let mut text = format!("{dim}{time}{plain} {color}{level:>5}{plain} {message}");
-        for (name, value) in self.fields() {
+        for (name, value) in &self.fields {
             let value = match value.as_str().filter(|text| is_word(text)) {
                 Some(word) => word.to_owned(),
                 None => without_controls(value.to_string()),
@@ -315,6 +323,9 @@ mod tests {
 
     use serde_json::json;
     use tracing::{debug, debug_span, info, info_span, warn};
+    use tracing_subscriber::layer::Identity;
+
+    use time::OffsetDateTime;
 
     use super::*;
 
@@ -348,7 +359,8 @@ mod tests {
             let page = page.clone();
             move || page.clone()
         };
-        let subscriber = subscriber(level, Lines::new(format, colors, open), traces_are_sent);
+        let traces = traces_are_sent.then(|| Identity::new().boxed());
+        let subscriber = subscriber(level, Lines::new(format, colors, open), traces);
         tracing::subscriber::with_default(subscriber, log);
         let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
         text.lines().map(str::to_owned).collect()
@@ -412,6 +424,22 @@ mod tests {
         for name in ["request_id", "who", "status", "late"] {
             assert_eq!(line.matches(&format!("\"{name}\":")).count(), 1, "{line}");
         }
+    }
+
+    #[test]
+    fn where_nobody_traces_no_span_for_traces_is_made() {
+        let lines = || Lines::new(LogFormat::Json, false, io::sink);
+        let is_made = |traces| {
+            tracing::subscriber::with_default(subscriber("info", lines(), traces), || {
+                let span = debug_span!("statement", otel.status_code = tracing::field::Empty);
+                !span.is_disabled()
+            })
+        };
+        assert!(!is_made(None));
+        assert!(is_made(Some(Identity::new().boxed())));
+        // So that a comparison is all that they cost.
+        let quiet = subscriber("info", lines(), None);
+        assert_eq!(quiet.max_level_hint(), Some(LevelFilter::INFO));
     }
 
     #[test]

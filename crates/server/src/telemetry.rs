@@ -33,6 +33,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::Telemetry;
 use crate::failure::Failure;
+use crate::logs::BoxedLayer;
 
 /// The field that makes a span one for traces: what went wrong is said in it.
 pub(crate) const STATUS: &str = "otel.status_code";
@@ -110,18 +111,10 @@ impl Traces {
         Ok(Self(Some(provider)))
     }
 
-    /// Whether traces are sent.
-    pub(crate) fn are_sent(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// What hands spans over.
-    pub(crate) fn layer<S>(&self) -> Option<impl Layer<S> + use<S>>
-    where
-        S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
-    {
+    /// What hands spans over, if they are sent.
+    pub(crate) fn layer(&self) -> Option<BoxedLayer> {
         let tracer = self.0.as_ref()?.tracer(SCOPE);
-        Some(layer(tracer).with_filter(within_a_trace()))
+        Some(layer(tracer).with_filter(within_a_trace()).boxed())
     }
 
     /// Sends what is left. Call it within the runtime, but not on it.

@@ -26,8 +26,9 @@ pub(crate) async fn limit(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    let notes = Notes::of(request.request());
     // The route, not the path, which can be spelt in more than one way.
-    let route = request.match_pattern().unwrap_or_default();
+    let route = notes.route().unwrap_or_default();
     if let Some(limits) = api.settings.rate_limits
         && route.starts_with(API_PREFIX)
     {
@@ -35,8 +36,8 @@ pub(crate) async fn limit(
         let identity = Identity::of(request.headers(), &api).await;
         let bucket = Bucket::of(&request, &identity, &api, limits);
         request.extensions_mut().insert(identity);
-        if let Some(decision) = decide(&api, &route, &bucket).await {
-            Notes::of(request.request()).set_limit(bucket.headers(decision));
+        if let Some(decision) = decide(&api, route, &bucket).await {
+            notes.set_limit(bucket.headers(decision));
             if !decision.allowed {
                 api.instruments.count_rate_limit_rejection(bucket.name);
                 let problem = Problem::rate_limited(decision.reset);

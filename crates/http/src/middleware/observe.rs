@@ -1,6 +1,7 @@
 //! The outermost layer: gives every request an id, every refusal its document, every answer its
 //! headers, and the log its line.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
@@ -9,7 +10,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse, web};
 use tasks_domain::account::User;
@@ -41,6 +42,8 @@ const CLIENT_GONE: u16 = 499;
 /// takes too long.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
+    /// The pattern of its path, where one matched: found once, since all patterns have to be tried.
+    route: Option<String>,
     caller: Cell<Option<Id<User>>>,
     limit: RefCell<Vec<(HeaderName, HeaderValue)>>,
 }
@@ -52,6 +55,11 @@ impl Notes {
             .extensions_mut()
             .get_or_insert_with(Rc::<Self>::default)
             .clone()
+    }
+
+    /// The pattern of the request's path.
+    pub(crate) fn route(&self) -> Option<&str> {
+        self.route.as_deref()
     }
 
     /// Who has signed in, for the log.
@@ -70,9 +78,8 @@ impl Notes {
 struct Observed {
     api: web::Data<Api>,
     request_id: String,
-    method: String,
+    method: Method,
     path: String,
-    route: String,
     /// For answers that are made where the CORS middleware does not see them.
     allowed_origin: Option<HeaderValue>,
     notes: Rc<Notes>,
@@ -99,12 +106,16 @@ impl Observed {
             .and_then(|value| value.to_str().ok())
             .filter(|id| is_request_id(id))
             .map_or_else(|| id.to_string(), str::to_owned);
-        let route = request.match_pattern();
+        let notes = Rc::new(Notes {
+            route: request.match_pattern(),
+            ..Notes::default()
+        });
+        request.extensions_mut().insert(notes.clone());
         let seen = trace::Seen {
             request,
             settings: &api.settings,
             request_id: &request_id,
-            route: route.as_deref(),
+            route: notes.route(),
             id,
         };
         let origin = request.headers().get(header::ORIGIN);
@@ -112,16 +123,19 @@ impl Observed {
             api: api.clone(),
             span: seen.span(),
             request_id,
-            method: request.method().to_string(),
+            method: request.method().clone(),
             path: request.path().to_owned(),
-            route: route.unwrap_or_else(|| "unmatched".to_owned()),
             allowed_origin: origin
                 .filter(|origin| cors::allows(&api.settings, origin, request.head()))
                 .cloned(),
-            notes: Notes::of(request.request()),
+            notes,
             started: Instant::now(),
             is_logged: false,
         }
+    }
+
+    fn route(&self) -> &str {
+        self.notes.route().unwrap_or("unmatched")
     }
 
     /// The headers that every answer carries.
@@ -140,7 +154,7 @@ impl Observed {
                 headers.insert(name, HeaderValue::from_static(value));
             }
         };
-        if [&self.route, &self.path]
+        if [self.route(), &self.path]
             .iter()
             .any(|path| path.starts_with(API_PREFIX))
         {
@@ -183,40 +197,41 @@ impl Observed {
         let took = self.started.elapsed();
         let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
         let duration_ms = f64::from(micros) / 1_000.0;
-        let Self {
-            method,
-            path,
-            route,
-            ..
-        } = self;
+        let (method, route) = (self.method.as_str(), self.route());
         self.api
             .instruments
             .request_ended(method, route, status, took);
-        let path = told_path(path);
+        let path = &*told_path(&self.path);
         match self.notes.caller.get() {
             Some(user_id) => tracing::info!(
-                %method, %path, %route, status, duration_ms, %user_id, "request completed"
+                method, path, route, status, duration_ms, %user_id, "request completed"
             ),
             None => {
-                tracing::info!(%method, %path, %route, status, duration_ms, "request completed");
+                tracing::info!(
+                    method,
+                    path,
+                    route,
+                    status,
+                    duration_ms,
+                    "request completed"
+                );
             }
         }
     }
 }
 
 /// The path of a request as the log and its span tell it.
-pub(crate) fn told_path(path: &str) -> String {
-    let told = path.split('/').map(|segment| {
-        if segment.len() > MAX_TOLD_SEGMENT {
-            "***"
-        } else {
-            segment
-        }
-    });
-    let told = told.collect::<Vec<_>>().join("/");
-    told.get(..told.floor_char_boundary(MAX_TOLD_PATH))
-        .unwrap_or_default()
-        .to_owned()
+pub(crate) fn told_path(path: &str) -> Cow<'_, str> {
+    let is_long = |segment: &str| segment.len() > MAX_TOLD_SEGMENT;
+    if path.len() <= MAX_TOLD_PATH && !path.split('/').any(is_long) {
+        return Cow::Borrowed(path);
+    }
+    let told = path
+        .split('/')
+        .map(|segment| if is_long(segment) { "***" } else { segment });
+    let mut told = told.collect::<Vec<_>>().join("/");
+    told.truncate(told.floor_char_boundary(MAX_TOLD_PATH));
+    Cow::Owned(told)
 }
 
 fn is_request_id(id: &str) -> bool {

@@ -10,6 +10,7 @@ use actix_web::{Error, web};
 use utoipa::openapi::{OpenApi, PathItem};
 
 use crate::app::Api;
+use crate::middleware::observe::Notes;
 use crate::problem::{Code, Problem};
 
 /// The methods of every documented path pattern, from the document that routes are
@@ -56,12 +57,13 @@ pub(crate) async fn route(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let Some(pattern) = request.match_pattern() else {
+    let notes = Notes::of(request.request());
+    let Some(pattern) = notes.route() else {
         return Ok(request
             .error_response(Problem::new(Code::NotFound))
             .map_into_boxed_body());
     };
-    let methods = api.known_routes.methods_of(&pattern);
+    let methods = api.known_routes.methods_of(pattern);
     if !methods.contains(request.method()) {
         let allow = methods
             .iter()

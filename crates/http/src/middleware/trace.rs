@@ -124,7 +124,7 @@ impl Seen<'_> {
         if method.is_none() {
             span.record("http.request.method_original", short(sent));
         }
-        span.record("url.path", told_path(request.path()));
+        span.record("url.path", &*told_path(request.path()));
         if let Some(host) = text(headers, header::HOST.as_str())
             && let Ok(host) = Authority::try_from(host)
         {

@@ -27,23 +27,23 @@ use crate::time::Time;
     "color": "#6366F1",
     "created_at": "2026-11-23T08:00:00.123456Z",
 }))]
-pub(super) struct CategoryRead {
+pub(super) struct CategoryRead<'a> {
     #[schema(example = "0198c7a3-0b1d-7e52-8c6f-5d2e9a4b1f30")]
     id: Uuid,
     #[schema(example = "Work")]
-    name: String,
+    name: &'a str,
     #[schema(example = "#6366F1")]
-    color: String,
+    color: &'a str,
     #[schema(inline)]
     created_at: Time,
 }
 
-impl From<&Category> for CategoryRead {
-    fn from(category: &Category) -> Self {
+impl<'a> From<&'a Category> for CategoryRead<'a> {
+    fn from(category: &'a Category) -> Self {
         Self {
             id: category.id.uuid(),
-            name: category.name.as_str().to_owned(),
-            color: category.color.as_str().to_owned(),
+            name: category.name.as_str(),
+            color: category.color.as_str(),
             created_at: Time(category.created_at),
         }
     }
@@ -60,8 +60,8 @@ impl From<&Category> for CategoryRead {
     }],
     "total": 1,
 }))]
-pub(super) struct CategoryList {
-    items: Vec<CategoryRead>,
+pub(super) struct CategoryList<'a> {
+    items: Vec<CategoryRead<'a>>,
     /// How many there are.
     #[schema(example = 1)]
     total: usize,

@@ -110,3 +110,13 @@ proptest! {
         prop_assert_eq!(first.plus(last.since(first)), last);
     }
 }
+
+#[test]
+fn every_time_is_written_with_all_its_digits() {
+    let text = |micros| Timestamp::from_unix_micros(micros).map(Timestamp::to_rfc3339);
+    assert_eq!(text(0).unwrap(), "1970-01-01T00:00:00.000000Z");
+    assert_eq!(text(-1).unwrap(), "1969-12-31T23:59:59.999999Z");
+    assert_eq!(text(1_500_000).unwrap(), "1970-01-01T00:00:01.500000Z");
+    assert_eq!(Timestamp::MIN.to_rfc3339(), "0001-01-01T00:00:00.000000Z");
+    assert_eq!(Timestamp::MAX.to_rfc3339(), "9999-12-31T23:59:59.999999Z");
+}

@@ -31,19 +31,19 @@ use crate::time::Time;
     "created_at": "2026-11-23T08:00:00.123456Z",
     "updated_at": "2026-11-23T08:00:00.123456Z",
 }))]
-pub(super) struct TaskRead {
+pub(super) struct TaskRead<'a> {
     #[schema(example = "0198c7a4-6c2e-7f91-a1b3-7e4d2c9f8a50")]
     id: Uuid,
     /// Whose it is.
     #[schema(example = "0198c7a2-5f0e-7c3b-9d41-3a5b8e2f7c10")]
     user_id: Uuid,
     #[schema(example = "Write the report")]
-    title: String,
+    title: &'a str,
     #[schema(
         required = true,
         example = "Two pages, with the figures of last month."
     )]
-    description: Option<String>,
+    description: Option<&'a str>,
     #[schema(schema_with = schema::plain::<TaskStatus>)]
     status: &'static str,
     #[schema(schema_with = schema::plain::<Priority>)]
@@ -54,24 +54,21 @@ pub(super) struct TaskRead {
     #[schema(minimum = 1, example = 1)]
     version: i64,
     /// By name.
-    categories: Vec<CategoryRead>,
+    categories: Vec<CategoryRead<'a>>,
     #[schema(inline)]
     created_at: Time,
     #[schema(inline)]
     updated_at: Time,
 }
 
-impl From<&Task> for TaskRead {
-    fn from(task: &Task) -> Self {
+impl<'a> From<&'a Task> for TaskRead<'a> {
+    fn from(task: &'a Task) -> Self {
         let content = &task.content;
         Self {
             id: task.id.uuid(),
             user_id: task.owner.uuid(),
-            title: content.title.as_str().to_owned(),
-            description: content
-                .description
-                .as_ref()
-                .map(|text| text.as_str().to_owned()),
+            title: content.title.as_str(),
+            description: content.description.as_ref().map(TaskDescription::as_str),
             status: content.status.as_str(),
             priority: content.priority.as_str(),
             due_date: content.due_date.map(Time),
@@ -101,8 +98,8 @@ impl From<&Task> for TaskRead {
     }],
     "total": 1, "page": 1, "limit": 20, "pages": 1,
 }))]
-pub(super) struct TaskPage {
-    items: Vec<TaskRead>,
+pub(super) struct TaskPage<'a> {
+    items: Vec<TaskRead<'a>>,
     /// How many tasks there are on all pages.
     #[schema(example = 1)]
     total: u64,
@@ -117,8 +114,8 @@ pub(super) struct TaskPage {
     pages: u64,
 }
 
-impl From<&Page<Task>> for TaskPage {
-    fn from(page: &Page<Task>) -> Self {
+impl<'a> From<&'a Page<Task>> for TaskPage<'a> {
+    fn from(page: &'a Page<Task>) -> Self {
         Self {
             items: page.items.iter().map(TaskRead::from).collect(),
             total: page.total,
