@@ -70,7 +70,8 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut lines = headers.get_all(header::AUTHORIZATION);
     let credentials = lines
         .next()
-        .and_then(|line| line.to_str().ok()?.split_once(' '));
+        .and_then(|line| str::from_utf8(line.as_bytes()).ok()?.split_once(' '))
+        .filter(|(_, token)| token.is_ascii());
     match credentials {
         Some((scheme, token))
             if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() =>

@@ -8,7 +8,7 @@ use actix_web::{Error, HttpMessage, web};
 use tasks_domain::account::User;
 use tasks_domain::rate_limit::{Decision, Quota, RateLimitKey};
 
-use crate::app::{Api, RateLimits};
+use crate::app::{Api, RateLimits, Settings};
 use crate::client;
 use crate::middleware::observe::Notes;
 use crate::problem::{Problem, whole_seconds};
@@ -29,17 +29,18 @@ pub(crate) async fn limit(
     let notes = Notes::of(request.request());
     // The route, not the path, which can be spelt in more than one way.
     let route = notes.route().unwrap_or_default();
-    if let Some(limits) = api.settings.rate_limits
+    if let Some(limits) = &api.limits
         && route.starts_with(API_PREFIX)
     {
         // A token whose session has ended is spent on its sender's quota, not on its user's.
         let identity = Identity::of(request.headers(), &api).await;
-        let bucket = Bucket::of(&request, &identity, &api, limits);
+        let bucket = Bucket::of(&request, &identity, &api.settings, limits);
         request.extensions_mut().insert(identity);
         if let Some(decision) = decide(&api, route, &bucket).await {
             notes.set_limit(bucket.headers(decision));
             if !decision.allowed {
-                api.instruments.count_rate_limit_rejection(bucket.name);
+                api.instruments
+                    .count_rate_limit_rejection(bucket.limit.name);
                 let problem = Problem::rate_limited(decision.reset);
                 return Ok(request.error_response(problem).map_into_boxed_body());
             }
@@ -50,8 +51,8 @@ pub(crate) async fn limit(
 
 /// What the limiter says. One that does not answer (which is its own to report) keeps nobody
 /// out, but where passwords are tried another stands in.
-async fn decide(api: &Api, route: &str, bucket: &Bucket) -> Option<Decision> {
-    let &Bucket { key, quota, .. } = bucket;
+async fn decide(api: &Api, route: &str, bucket: &Bucket<'_>) -> Option<Decision> {
+    let (key, quota) = (bucket.key, bucket.limit.quota);
     match api.limiter.hit(key, quota).await {
         Ok(decision) => Some(decision),
         Err(_) if route.starts_with(AUTH_PREFIX) => api.stand_in_limiter.hit(key, quota).await.ok(),
@@ -59,48 +60,83 @@ async fn decide(api: &Api, route: &str, bucket: &Bucket) -> Option<Decision> {
     }
 }
 
-/// Which requests are counted together, and how many of them pass.
-struct Bucket {
-    name: &'static str,
-    key: RateLimitKey,
-    quota: Quota,
+/// How often somebody may call, as answers tell it.
+pub(crate) struct Limits {
+    user: Limit,
+    anonymous: Limit,
 }
 
-impl Bucket {
-    fn of(request: &ServiceRequest, identity: &Identity, api: &Api, limits: RateLimits) -> Self {
+impl Limits {
+    /// The limits in the words of answers.
+    pub(crate) fn of(limits: RateLimits) -> Self {
+        Self {
+            user: Limit::new("user", limits.user),
+            anonymous: Limit::new("anonymous", limits.anonymous),
+        }
+    }
+}
+
+struct Limit {
+    name: &'static str,
+    quota: Quota,
+    /// It never changes, so it is written once.
+    policy: HeaderValue,
+}
+
+impl Limit {
+    fn new(name: &'static str, quota: Quota) -> Self {
+        let Quota { limit, window } = quota;
+        let policy = value(format!("\"{name}\";q={limit};w={}", window.as_secs()));
+        Self {
+            name,
+            quota,
+            policy,
+        }
+    }
+}
+
+/// Names and numbers are always the value of a header.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Which requests are counted together, and how many of them pass.
+struct Bucket<'a> {
+    key: RateLimitKey,
+    limit: &'a Limit,
+}
+
+impl<'a> Bucket<'a> {
+    fn of(
+        request: &ServiceRequest,
+        identity: &Identity,
+        settings: &Settings,
+        limits: &'a Limits,
+    ) -> Self {
         match identity {
             Identity::User(User { id: user, .. }, _) | Identity::Unconfirmed(user, _) => Self {
-                name: "user",
                 key: RateLimitKey::User(*user),
-                quota: limits.user,
+                limit: &limits.user,
             },
             Identity::Nobody(_) => {
-                let address = client::address(request.request(), &api.settings.trusted_proxies);
-                let key = RateLimitKey::Address(client::counted_address(address));
+                let address = client::address(request.request(), &settings.trusted_proxies);
                 Self {
-                    name: "anonymous",
-                    key,
-                    quota: limits.anonymous,
+                    key: RateLimitKey::Address(client::counted_address(address)),
+                    limit: &limits.anonymous,
                 }
             }
         }
     }
 
-    fn headers(&self, decision: Decision) -> Vec<(HeaderName, HeaderValue)> {
-        let Self { name, quota, .. } = self;
-        let policy = format!("\"{name}\";q={};w={}", quota.limit, quota.window.as_secs());
+    fn headers(&self, decision: Decision) -> [(HeaderName, HeaderValue); 2] {
+        let Limit { name, policy, .. } = self.limit;
         let Decision {
             remaining, reset, ..
         } = decision;
         let left = format!("\"{name}\";r={remaining};t={}", whole_seconds(reset));
-        [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)]
-            .into_iter()
-            .filter_map(|(name, value)| {
-                Some((
-                    HeaderName::from_static(name),
-                    HeaderValue::try_from(value).ok()?,
-                ))
-            })
-            .collect()
+        [
+            (HeaderName::from_static(RATE_LIMIT_POLICY), policy.clone()),
+            (HeaderName::from_static(RATE_LIMIT), value(left)),
+        ]
     }
 }

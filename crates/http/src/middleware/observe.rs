@@ -2,7 +2,7 @@
 //! headers, and the log its line.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -40,12 +40,12 @@ const CLIENT_GONE: u16 = 499;
 
 /// What the layers below tell of a request, also where their answer is lost: where it panics or
 /// takes too long.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Notes {
     /// The pattern of its path, where one matched: found once, since all patterns have to be tried.
     route: Option<String>,
     caller: Cell<Option<Id<User>>>,
-    limit: RefCell<Vec<(HeaderName, HeaderValue)>>,
+    limit: Cell<Option<[(HeaderName, HeaderValue); 2]>>,
 }
 
 impl Notes {
@@ -68,8 +68,8 @@ impl Notes {
     }
 
     /// What the answer tells of its limit.
-    pub(crate) fn set_limit(&self, headers: Vec<(HeaderName, HeaderValue)>) {
-        self.limit.replace(headers);
+    pub(crate) fn set_limit(&self, headers: [(HeaderName, HeaderValue); 2]) {
+        self.limit.set(Some(headers));
     }
 }
 
@@ -169,7 +169,7 @@ impl Observed {
             set("x-frame-options", "DENY");
             set("referrer-policy", "strict-origin-when-cross-origin");
         }
-        for (name, value) in self.notes.limit.borrow().iter().cloned() {
+        for (name, value) in self.notes.limit.take().into_iter().flatten() {
             headers.insert(name, value);
         }
         if let Ok(id) = HeaderValue::try_from(self.request_id.as_str()) {

@@ -50,11 +50,13 @@ impl Seen<'_> {
     /// they are, it is the server span, which goes on with the caller's trace, but for what a machine asks
     /// every few seconds.
     pub(crate) fn span(&self) -> Span {
+        // Half of it is random, and never zero.
+        let (_, half) = self.id.as_u64_pair();
         let lines = tracing::info_span!(
             "request",
             request_id = self.request_id,
-            trace_id = Empty,
-            span_id = Empty
+            trace_id = %self.id.simple(),
+            span_id = %format_args!("{half:016x}"),
         );
         let caller = Caller::of(self.request.headers()).map(|caller| {
             global::get_text_map_propagator(|propagator| propagator.extract(&caller))
@@ -74,17 +76,10 @@ impl Seen<'_> {
             lines.record("span_id", display(exported.span_id()));
             return server;
         }
-        match caller
-            .as_ref()
-            .map(span_context)
-            .filter(SpanContext::is_valid)
-        {
-            Some(caller) => lines.record("trace_id", display(caller.trace_id())),
-            None => lines.record("trace_id", display(self.id.simple())),
-        };
-        // Half of it is random, and never zero.
-        let (_, half) = self.id.as_u64_pair();
-        lines.record("span_id", display(format_args!("{half:016x}")));
+        let caller = caller.as_ref().map(span_context);
+        if let Some(caller) = caller.filter(SpanContext::is_valid) {
+            lines.record("trace_id", display(caller.trace_id()));
+        }
         lines
     }
 
