@@ -7,7 +7,7 @@ use tracing::Span;
 /// A statement without its values.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Statement {
-    /// Its first word.
+    /// Its first word, or that of what follows its `WITH`.
     operation: String,
     /// The table that it is about.
     collection: Option<String>,
@@ -22,7 +22,7 @@ impl Statement {
     }
 
     fn parse(sql: &str) -> Self {
-        let operation = words(sql).next().map(|(_, word)| word.to_ascii_uppercase());
+        let operation = operation(sql).map(str::to_ascii_uppercase);
         // One that only asks whether something is there has its tables in parentheses.
         let collection = (0..=2).find_map(|depth| table(sql, depth));
         Self {
@@ -51,6 +51,18 @@ impl Write for Statement {
         *self = Self::parse(sql);
         Err(fmt::Error)
     }
+}
+
+/// What a statement does.
+fn operation(sql: &str) -> Option<&str> {
+    let is = |word: &str, keyword: &&str| word.eq_ignore_ascii_case(keyword);
+    let (_, first) = words(sql).next()?;
+    if !is(first, &"WITH") {
+        return Some(first);
+    }
+    let mut words = words(sql).filter(|(depth, _)| *depth == 0);
+    let named = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+    words.find_map(|(_, word)| named.iter().any(|name| is(word, name)).then_some(word))
 }
 
 /// The table after the first `FROM`, `INTO` or `UPDATE` in so many parentheses; where a query stands
@@ -137,6 +149,11 @@ mod tests {
                 r#"DELETE  FROM "outbox" WHERE id = ANY (ARRAY (SELECT id FROM x))"#,
                 "DELETE",
                 Some("outbox"),
+            ),
+            (
+                "WITH a AS (UPDATE x SET y = 1), b AS (SELECT 1 FROM z) update w SET v = 1 FROM b",
+                "UPDATE",
+                Some("w"),
             ),
             ("select 1", "SELECT", None),
             ("SELECT pg_try_advisory_xact_lock($1)", "SELECT", None),

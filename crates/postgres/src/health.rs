@@ -29,7 +29,7 @@ impl SchemaProbe for PgStore {
 
 impl PoolProbe for PgStore {
     fn pool(&self) -> PoolState {
-        let status = self.pool.status();
+        let status = self.places.status();
         PoolState {
             idle: status.available,
             in_use: status.size.saturating_sub(status.available),

@@ -1,11 +1,14 @@
 //! The store for several instances: diesel-async over `PostgreSQL`.
 //!
-//! A port method is one unit of work: a task of its own on the main runtime, with a deadline. So a
-//! request that is dropped in the middle leaves no transaction open, and a worker that is busy
-//! does not hold up connections that others use.
+//! A port method is one unit of work: a task of its own, with a deadline. So a request that is dropped in
+//! the middle leaves no transaction open. It is done where the connection is driven: a worker of the server
+//! has a few of its own, which save it the way to another thread and back, and what they do not suffice for
+//! is done on the main runtime, as transactions are. So a worker that is busy holds up neither connections nor
+//! rows that others want.
 //!
 //! * `target`, `tls`: `DATABASE_URL`, and what `sslmode` means;
 //! * `pool`: connections, what they are set to, how they are shared;
+//! * `place`: which of the connections a unit of work gets;
 //! * `work`: units of work, their deadline and when they are done once more;
 //! * `error`: what Postgres's errors mean;
 //! * `users`, `sessions`, `tasks`, `categories`, `outbox`, `housekeeping`, `health`: the ports, one to
@@ -22,8 +25,10 @@ mod categories;
 mod error;
 mod health;
 mod housekeeping;
+mod kept;
 mod migrations;
 mod outbox;
+mod place;
 mod pool;
 mod schema;
 mod sessions;
@@ -38,16 +43,14 @@ mod work;
 
 use std::time::Duration;
 
-use deadpool::managed::Pool;
 use secrecy::{ExposeSecret, SecretString};
 use tasks_domain::store::StoreError;
-use tokio::runtime::Handle;
 use tracing::Instrument;
 
 pub use migrations::{MigrationError, MigrationState};
 pub use target::ConnectError;
 
-use pool::Connector;
+use place::Places;
 use work::{Kind, Work};
 
 /// How often it is looked whether the last connection is closed: the pool does not tell.
@@ -80,8 +83,7 @@ impl Default for PgOptions {
 /// The store for several instances: a handle, cheap to clone.
 #[derive(Clone)]
 pub struct PgStore {
-    pool: Pool<Connector>,
-    runtime: Handle,
+    places: Places,
 }
 
 impl PgStore {
@@ -96,12 +98,9 @@ impl PgStore {
     pub fn connect_lazy(url: &SecretString, options: PgOptions) -> Result<Self, ConnectError> {
         let routes = target::routes(url.expose_secret())?;
         let size = options.pool_size.saturating_add(PgOptions::OVERFLOW);
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
         Ok(Self {
-            pool: pool::build(
-                Connector::new(routes),
-                usize::try_from(size).unwrap_or(usize::MAX),
-            )?,
-            runtime: Handle::current(),
+            places: Places::new(routes, size)?,
         })
     }
 
@@ -128,9 +127,9 @@ impl PgStore {
     /// Closes every connection once what was begun on it is done, which has its own deadline. What is
     /// asked of another handle afterwards is refused.
     pub async fn close(self) {
-        self.pool.close();
+        self.places.close();
         let closed = async {
-            while self.pool.status().size > 0 {
+            while self.places.status().size > 0 {
                 tokio::time::sleep(POLL).await;
             }
         };
@@ -180,8 +179,21 @@ impl PgStore {
         I: Send + Sync + 'static,
         T: Send + 'static,
     {
-        self.runtime
-            .spawn(work::run(self.pool.clone(), kind, input, work).in_current_span())
+        let place::Place {
+            runtime,
+            pool,
+            room,
+        } = match kind {
+            Kind::Read | Kind::Statement | Kind::Idempotent => self.places.free(),
+            Kind::Transaction => self.places.shared(),
+        };
+        let unit = async move {
+            let outcome = work::run(&pool, kind, &input, work).await;
+            drop(room);
+            outcome
+        };
+        runtime
+            .spawn(unit.in_current_span())
             .await
             .unwrap_or_else(|error| {
                 Err(if error.is_panic() {

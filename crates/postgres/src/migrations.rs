@@ -194,7 +194,7 @@ impl PgStore {
         &self,
         change: fn(&mut Blocking) -> Result<T, MigrationError>,
     ) -> Result<T, MigrationError> {
-        let pool = self.pool.clone();
+        let pool = self.places.pool().clone();
         let migrating = async move {
             let connecting = pool.manager().connect(MIGRATING);
             let Connection {
@@ -219,7 +219,8 @@ impl PgStore {
             drop(driver);
             changed
         };
-        self.runtime
+        self.places
+            .main()
             .spawn(migrating)
             .await
             .map_err(|error| MigrationError::Failed(error.into()))?

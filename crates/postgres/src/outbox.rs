@@ -20,6 +20,7 @@ use tasks_domain::trace::TraceParent;
 use uuid::Uuid;
 
 use crate::error::Failure;
+use crate::kept::kept;
 use crate::schema::{outbox, users};
 use crate::values::{StoredMailKind, optional_time, parsed, stored, time};
 use crate::{PgStore, traced};
@@ -146,14 +147,14 @@ async fn accept_token(
                 users::verification_token_hash.eq(token),
                 users::verification_token_expires_at.eq(expires_at),
             );
-            user.set(accepted).execute(&mut session).await?
+            kept(user.set(accepted)).execute(&mut session).await?
         }
         MailKind::ResetPassword => {
             let accepted = (
                 users::password_reset_token_hash.eq(token),
                 users::password_reset_token_expires_at.eq(expires_at),
             );
-            user.set(accepted).execute(&mut session).await?
+            kept(user.set(accepted)).execute(&mut session).await?
         }
     };
     Ok(())
@@ -165,13 +166,11 @@ async fn lease(
     mail: Uuid,
     until: Timestamp,
 ) -> Result<(), Failure> {
-    diesel::update(outbox::table.find(mail))
-        .set((
-            outbox::due_at.eq(stored(until)),
-            outbox::attempts.eq(outbox::attempts + 1),
-        ))
-        .execute(&mut session)
-        .await?;
+    let update = diesel::update(outbox::table.find(mail)).set((
+        outbox::due_at.eq(stored(until)),
+        outbox::attempts.eq(outbox::attempts + 1),
+    ));
+    kept(update).execute(&mut session).await?;
     Ok(())
 }
 
@@ -339,11 +338,15 @@ impl Outbox for PgStore {
                     Settlement::Sent => diesel::delete(claimed).execute(session).await?,
                     Settlement::Retry(at) => {
                         let again = outbox::due_at.eq(stored(*at));
-                        diesel::update(claimed).set(again).execute(session).await?
+                        kept(diesel::update(claimed).set(again))
+                            .execute(session)
+                            .await?
                     }
                     Settlement::Dead(at) => {
                         let dead = outbox::dead_at.eq(stored(*at));
-                        diesel::update(claimed).set(dead).execute(session).await?
+                        kept(diesel::update(claimed).set(dead))
+                            .execute(session)
+                            .await?
                     }
                 };
                 Ok(())

@@ -1,10 +1,11 @@
 //! Connections, and the pool that keeps them.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::Runtime;
-use deadpool::managed::{Manager, Metrics, Pool, RecycleError, RecycleResult, Timeouts};
+use deadpool::managed::{Manager, Metrics, Pool, QueueMode, RecycleError, RecycleResult, Timeouts};
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, SimpleAsyncConnection,
     TransactionManager,
@@ -62,17 +63,17 @@ impl Drop for Driver {
 }
 
 /// Opens connections, on the runtime on which it is asked to.
-pub(crate) struct Connector(Vec<Route>);
+pub(crate) struct Connector(Arc<[Route]>);
 
 impl Connector {
-    pub(crate) fn new(routes: Vec<Route>) -> Self {
+    pub(crate) fn new(routes: Arc<[Route]>) -> Self {
         Self(routes)
     }
 
     /// A new connection, on which this was run first.
     pub(crate) async fn connect(&self, settings: &str) -> Result<Connection, ConnectFailure> {
         let mut refused = ConnectFailure::from("there is no way to it");
-        for route in &self.0 {
+        for route in &*self.0 {
             let opened = match &route.tls {
                 Some(tls) => open(&route.config, tls.clone()).await,
                 None => open(&route.config, NoTls).await,
@@ -163,6 +164,8 @@ pub(crate) fn build(connector: Connector, size: usize) -> Result<Pool<Connector>
     Pool::builder(connector)
         .max_size(size)
         .runtime(Runtime::Tokio1)
+        // The one that was used last has its server process in the caches, and few of them are busy.
+        .queue_mode(QueueMode::Lifo)
         .timeouts(Timeouts {
             wait: Some(WAIT_TIMEOUT),
             create: Some(CREATE_TIMEOUT),

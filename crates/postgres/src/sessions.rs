@@ -1,12 +1,14 @@
 //! Sessions and their refresh tokens.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use diesel::data_types::PgTimestamp;
 use diesel::dsl::auto_type;
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::{self, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use futures_util::future::try_join3;
 use tasks_domain::account::{
     Admission, ClientInfo, LoginAttempts, NewRefreshToken, NewSession, PasswordHash,
     RefreshTokenState, RefreshVerdict, Rotation, Session, SessionRef, SessionRepository,
@@ -19,6 +21,7 @@ use uuid::Uuid;
 
 use crate::PgStore;
 use crate::error::Failure;
+use crate::kept::kept;
 use crate::schema::{refresh_tokens, sessions, users};
 use crate::users::{UserRow, admit, set_attempts, write_uncounted};
 use crate::values::{optional_time, stored, time};
@@ -83,58 +86,54 @@ pub(crate) async fn insert_session(
         ))
         .execute(session)
         .await?;
-    insert_token(session, user.uuid(), new.id.uuid(), token).await
-}
-
-async fn insert_token(
-    mut session: &AsyncPgConnection,
-    user: Uuid,
-    of: Uuid,
-    token: &NewRefreshToken,
-) -> Result<(), Failure> {
     diesel::insert_into(refresh_tokens::table)
         .values((
             refresh_tokens::id.eq(token.id.uuid()),
-            refresh_tokens::user_id.eq(user),
-            refresh_tokens::session_id.eq(of),
+            refresh_tokens::user_id.eq(user.uuid()),
+            refresh_tokens::session_id.eq(new.id.uuid()),
             refresh_tokens::token_hash.eq(token.digest.expose()),
             refresh_tokens::expires_at.eq(stored(token.expires_at)),
             refresh_tokens::created_at.eq(stored(token.created_at)),
         ))
-        .execute(&mut session)
+        .execute(session)
         .await?;
     Ok(())
 }
 
-async fn set_used(
-    mut session: &AsyncPgConnection,
-    token: Uuid,
-    now: Timestamp,
-) -> Result<(), Failure> {
-    diesel::update(refresh_tokens::table.find(token))
-        .set(refresh_tokens::revoked_at.eq(stored(now)))
-        .execute(&mut session)
-        .await?;
-    Ok(())
-}
+/// Exchanges a token, `$3`, for its successor, if it is not used and its session, `$1`, goes on; nothing
+/// otherwise. One statement instead of a transaction of many. It locks in our order: the session, then the
+/// token, which is looked at again if somebody else had it.
+const EXCHANGE: &str = "WITH locked AS MATERIALIZED ( \
+         SELECT id, user_id FROM sessions WHERE id = $1 AND ended_at IS NULL FOR NO KEY UPDATE \
+     ), used AS ( \
+         UPDATE refresh_tokens SET revoked_at = $2 FROM locked \
+         WHERE refresh_tokens.id = $3 AND refresh_tokens.session_id = locked.id \
+             AND refresh_tokens.revoked_at IS NULL \
+         RETURNING locked.id, locked.user_id \
+     ), successor AS ( \
+         INSERT INTO refresh_tokens (id, user_id, session_id, token_hash, expires_at, created_at) \
+         SELECT $4, used.user_id, used.id, $5, $6, $2 FROM used \
+     ) \
+     UPDATE sessions SET last_used_at = $2, expires_at = $6, user_agent = $7, ip_address = $8 \
+     FROM used WHERE sessions.id = used.id";
 
-/// A session goes on with another token.
-async fn prolong(
-    mut session: &AsyncPgConnection,
-    prolonged: Uuid,
-    token: &NewRefreshToken,
+/// Whether the presented token was still good, and is exchanged.
+async fn exchange(
+    session: &mut AsyncPgConnection,
+    presented: &Presented,
+    successor: &NewRefreshToken,
     client: &ClientInfo,
-) -> Result<(), Failure> {
-    diesel::update(sessions::table.find(prolonged))
-        .set((
-            sessions::last_used_at.eq(stored(token.created_at)),
-            sessions::expires_at.eq(stored(token.expires_at)),
-            sessions::user_agent.eq(client.user_agent.as_deref()),
-            sessions::ip_address.eq(client.address.to_string()),
-        ))
-        .execute(&mut session)
-        .await?;
-    Ok(())
+) -> Result<bool, Failure> {
+    let exchange = diesel::sql_query(EXCHANGE)
+        .bind::<sql_types::Uuid, _>(presented.session)
+        .bind::<Timestamptz, _>(stored(successor.created_at))
+        .bind::<sql_types::Uuid, _>(presented.token)
+        .bind::<sql_types::Uuid, _>(successor.id.uuid())
+        .bind::<Text, _>(successor.digest.expose())
+        .bind::<Timestamptz, _>(stored(successor.expires_at))
+        .bind::<Nullable<Text>, _>(client.user_agent.as_deref())
+        .bind::<Text, _>(client.address.to_string());
+    Ok(kept(exchange).execute(session).await? > 0)
 }
 
 async fn end_these(
@@ -142,12 +141,11 @@ async fn end_these(
     ended: &[Uuid],
     now: Timestamp,
 ) -> Result<(), Failure> {
-    diesel::update(sessions::table)
+    let update = diesel::update(sessions::table)
         .filter(sessions::id.eq_any(ended))
         .filter(sessions::ended_at.is_null())
-        .set(sessions::ended_at.eq(stored(now)))
-        .execute(session)
-        .await?;
+        .set(sessions::ended_at.eq(stored(now)));
+    kept(update).execute(session).await?;
     Ok(())
 }
 
@@ -158,11 +156,11 @@ async fn make_room(
     user: Uuid,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let kept = i64::try_from(Session::MAX_PER_USER - 1).unwrap_or(i64::MAX);
+    let stay = i64::try_from(Session::MAX_PER_USER - 1).unwrap_or(i64::MAX);
     let too_many: Vec<Uuid> = going_on(stored(now))
         .filter(sessions::user_id.eq(user))
         .order((sessions::last_used_at.desc(), sessions::id.desc()))
-        .offset(kept)
+        .offset(stay)
         .select(sessions::id)
         .load(session)
         .await?;
@@ -172,32 +170,136 @@ async fn make_room(
     end_these(session, &too_many, now).await
 }
 
-/// Ends a user's sessions but the kept one. The user's row is to be locked before: so no two transactions
+/// Ends a user's sessions but the spared one. The user's row is to be locked before: so no two transactions
 /// lock several sessions of a user, each in its own order.
 pub(crate) async fn end_sessions(
     mut session: &AsyncPgConnection,
     user: Uuid,
-    kept: Option<Uuid>,
+    spared: Option<Uuid>,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    diesel::update(sessions::table)
+    let update = diesel::update(sessions::table)
         .filter(sessions::user_id.eq(user))
-        .filter(sessions::id.ne_all(kept.as_slice()))
+        .filter(sessions::id.ne_all(spared.as_slice()))
         .filter(sessions::ended_at.is_null())
-        .set(sessions::ended_at.eq(stored(now)))
-        .execute(&mut session)
-        .await?;
+        .set(sessions::ended_at.eq(stored(now)));
+    kept(update).execute(&mut session).await?;
     Ok(())
 }
 
-/// A presented token: its id, when it expires, when it was used, when its session ended, whose it is.
-type Presented = (
-    Uuid,
-    PgTimestamp,
-    Option<PgTimestamp>,
-    Option<PgTimestamp>,
-    UserRow,
-);
+/// A token that somebody presents, and whose it is.
+struct Presented {
+    token: Uuid,
+    session: Uuid,
+    state: RefreshTokenState,
+    user: User,
+}
+
+impl Presented {
+    async fn find(
+        session: &mut AsyncPgConnection,
+        digest: &TokenDigest,
+    ) -> Result<Option<Self>, Failure> {
+        type Row = (
+            Uuid,
+            Uuid,
+            PgTimestamp,
+            Option<PgTimestamp>,
+            Option<PgTimestamp>,
+            UserRow,
+        );
+        let found: Option<Row> = refresh_tokens::table
+            .inner_join(sessions::table.inner_join(users::table))
+            .filter(refresh_tokens::token_hash.eq(digest.expose()))
+            .select((
+                refresh_tokens::id,
+                sessions::id,
+                refresh_tokens::expires_at,
+                refresh_tokens::revoked_at,
+                sessions::ended_at,
+                UserRow::as_select(),
+            ))
+            .first(session)
+            .await
+            .optional()?;
+        let Some((token, session, expires_at, revoked_at, ended_at, user)) = found else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            token,
+            session,
+            state: RefreshTokenState {
+                expires_at: time("refresh_tokens.expires_at", expires_at)?,
+                used_at: optional_time("refresh_tokens.revoked_at", revoked_at)?,
+                session_ended: ended_at.is_some(),
+            },
+            user: user.try_into()?,
+        }))
+    }
+
+    fn reference(&self) -> SessionRef {
+        SessionRef {
+            user: self.user.id,
+            session: Id::new(self.session),
+        }
+    }
+
+    fn rotated(&self) -> Rotation {
+        Rotation::Rotated {
+            session: self.reference(),
+            user: self.user.clone(),
+        }
+    }
+}
+
+/// Exchanges a token or says why not, under the lock of its session.
+async fn rotate_locked(
+    session: &mut AsyncPgConnection,
+    digest: &TokenDigest,
+    successor: &NewRefreshToken,
+    client: &ClientInfo,
+) -> Result<Rotation, Failure> {
+    // Whatever is done with the tokens of a session waits for its row: one row, so that no two
+    // wait for each other.
+    let locked: Option<Uuid> = sessions::table
+        .filter(
+            sessions::id.eq_any(
+                refresh_tokens::table
+                    .filter(refresh_tokens::token_hash.eq(digest.expose()))
+                    .select(refresh_tokens::session_id),
+            ),
+        )
+        .select(sessions::id)
+        .for_no_key_update()
+        .first(session)
+        .await
+        .optional()?;
+    if locked.is_none() {
+        return Ok(Rotation::Refused);
+    }
+    // A statement of its own, so that it sees what was committed during the wait.
+    let Some(presented) = Presented::find(session, digest).await? else {
+        return Ok(Rotation::Refused);
+    };
+    let now = successor.created_at;
+    match presented.state.judge(now) {
+        RefreshVerdict::Refuse => Ok(Rotation::Refused),
+        RefreshVerdict::RefuseEnded => Ok(Rotation::Ended(presented.reference())),
+        RefreshVerdict::RefuseRetry => Ok(Rotation::Retried(presented.reference())),
+        RefreshVerdict::EndSession => {
+            end_these(session, &[presented.session], now).await?;
+            Ok(Rotation::Reused(presented.reference()))
+        }
+        RefreshVerdict::Exchange => {
+            let exchanged = exchange(session, &presented, successor, client).await?;
+            Ok(if exchanged {
+                presented.rotated()
+            } else {
+                Rotation::Refused
+            })
+        }
+    }
+}
 
 #[async_trait]
 impl SessionRepository for PgStore {
@@ -260,11 +362,9 @@ impl SessionRepository for PgStore {
         self.write((id, now), |session, (id, now)| {
             Box::pin(async move {
                 let now = stored(*now);
-                let ended = diesel::update(going_on(now).filter(sessions::id.eq(id.uuid())))
-                    .set(sessions::ended_at.eq(now))
-                    .execute(session)
-                    .await?;
-                Ok(ended > 0)
+                let update = diesel::update(going_on(now).filter(sessions::id.eq(id.uuid())))
+                    .set(sessions::ended_at.eq(now));
+                Ok(kept(update).execute(session).await? > 0)
             })
         })
         .await
@@ -305,77 +405,32 @@ impl SessionRepository for PgStore {
         successor: NewRefreshToken,
         client: ClientInfo,
     ) -> Result<Rotation, StoreError> {
-        let input = (presented.clone(), successor, client);
-        self.transact(input, |session, (presented, successor, client)| {
+        let found = self.read(presented.clone(), |session, digest| {
+            Box::pin(Presented::find(session, digest))
+        });
+        let Some(found) = found.await? else {
+            return Ok(Rotation::Refused);
+        };
+        let input = Arc::new((found, successor, client));
+        let (found, successor, _) = &*input;
+        // Most tokens are good. One is exchanged only if it still is as it was judged by, which takes no lock
+        // before. Whatever else is to be done is judged once more, under the lock.
+        if found.state.judge(successor.created_at) == RefreshVerdict::Exchange {
+            let exchanged = self.write(Arc::clone(&input), |session, input| {
+                Box::pin(async move {
+                    let (found, successor, client) = &**input;
+                    exchange(session, found, successor, client).await
+                })
+            });
+            if exchanged.await? {
+                return Ok(found.rotated());
+            }
+        }
+        let input = (presented.clone(), input);
+        self.transact(input, |session, (digest, input)| {
             Box::pin(async move {
-                // Whatever is done with the tokens of a session waits for its row: one row, so that no two
-                // wait for each other.
-                let locked: Option<Uuid> = sessions::table
-                    .filter(
-                        sessions::id.eq_any(
-                            refresh_tokens::table
-                                .filter(refresh_tokens::token_hash.eq(presented.expose()))
-                                .select(refresh_tokens::session_id),
-                        ),
-                    )
-                    .select(sessions::id)
-                    .for_no_key_update()
-                    .first(session)
-                    .await
-                    .optional()?;
-                let Some(locked) = locked else {
-                    return Ok(Rotation::Refused);
-                };
-                // A statement of its own, so that it sees what was committed during the wait.
-                let found: Option<Presented> = refresh_tokens::table
-                    .inner_join(sessions::table.inner_join(users::table))
-                    .filter(refresh_tokens::token_hash.eq(presented.expose()))
-                    .select((
-                        refresh_tokens::id,
-                        refresh_tokens::expires_at,
-                        refresh_tokens::revoked_at,
-                        sessions::ended_at,
-                        UserRow::as_select(),
-                    ))
-                    .first(session)
-                    .await
-                    .optional()?;
-                let Some((token, expires_at, revoked_at, ended_at, user)) = found else {
-                    return Ok(Rotation::Refused);
-                };
-                let user = User::try_from(user)?;
-                let state = RefreshTokenState {
-                    expires_at: time("refresh_tokens.expires_at", expires_at)?,
-                    used_at: optional_time("refresh_tokens.revoked_at", revoked_at)?,
-                    session_ended: ended_at.is_some(),
-                };
-                let now = successor.created_at;
-                let reference = SessionRef {
-                    user: user.id,
-                    session: Id::new(locked),
-                };
-                match state.judge(now) {
-                    RefreshVerdict::Refuse => Ok(Rotation::Refused),
-                    RefreshVerdict::RefuseEnded => Ok(Rotation::Ended(reference)),
-                    RefreshVerdict::RefuseRetry => Ok(Rotation::Retried(reference)),
-                    RefreshVerdict::EndSession => {
-                        end_these(session, &[locked], now).await?;
-                        Ok(Rotation::Reused(reference))
-                    }
-                    RefreshVerdict::Exchange => {
-                        // In one round trip.
-                        try_join3(
-                            set_used(session, token, now),
-                            insert_token(session, user.id.uuid(), locked, successor),
-                            prolong(session, locked, successor, client),
-                        )
-                        .await?;
-                        Ok(Rotation::Rotated {
-                            session: reference,
-                            user,
-                        })
-                    }
-                }
+                let (_, successor, client) = &**input;
+                rotate_locked(session, digest, successor, client).await
             })
         })
         .await

@@ -21,6 +21,7 @@ use tasks_domain::task::{
 
 use crate::PgStore;
 use crate::error::{Constraint, Failure};
+use crate::kept::kept;
 use crate::schema::{categories, task_categories, tasks};
 use crate::values::{StoredPriority, StoredStatus, parsed, stored};
 
@@ -97,7 +98,7 @@ impl TaskRepository for PgStore {
                 let task = tasks::table
                     .find(id.uuid())
                     .filter(tasks::deleted_at.is_null());
-                let row = diesel::update(task)
+                let update = diesel::update(task)
                     .filter(tasks::version.eq(expected.get()))
                     .set((
                         tasks::title.eq(content.title.as_str()),
@@ -109,10 +110,8 @@ impl TaskRepository for PgStore {
                         tasks::version.eq(expected.next().get()),
                         tasks::updated_at.eq(stored(*now)),
                     ))
-                    .returning(TaskRow::as_returning())
-                    .get_result(session)
-                    .await
-                    .optional()?;
+                    .returning(TaskRow::as_returning());
+                let row = kept(update).get_result(session).await.optional()?;
                 if let Some(row) = row {
                     return Ok(TaskUpdate::Updated(row.try_into()?));
                 }
@@ -135,12 +134,10 @@ impl TaskRepository for PgStore {
     async fn delete(&self, id: Id<Task>, now: Timestamp) -> Result<bool, StoreError> {
         self.write((id, now), |session, (id, now)| {
             Box::pin(async move {
-                let deleted = diesel::update(tasks::table.find(id.uuid()))
+                let delete = diesel::update(tasks::table.find(id.uuid()))
                     .filter(tasks::deleted_at.is_null())
-                    .set(tasks::deleted_at.eq(stored(*now)))
-                    .execute(session)
-                    .await?;
-                Ok(deleted > 0)
+                    .set(tasks::deleted_at.eq(stored(*now)));
+                Ok(kept(delete).execute(session).await? > 0)
             })
         })
         .await

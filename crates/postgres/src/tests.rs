@@ -1,5 +1,6 @@
 //! What the tests inside of this crate share.
 
+mod prepared;
 mod spans;
 
 use secrecy::SecretString;

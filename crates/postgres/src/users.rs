@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::PgStore;
 use crate::error::Failure;
+use crate::kept::kept;
 use crate::outbox::{insert_mail, remove_waiting};
 use crate::schema::users;
 use crate::sessions::{end_sessions, insert_session};
@@ -79,14 +80,12 @@ pub(crate) async fn set_attempts(
     user: Uuid,
     attempts: LoginAttempts,
 ) -> Result<(), Failure> {
-    diesel::update(users::table.find(user))
-        .set((
-            // Fewer than the lockout's few, but for a bug.
-            users::failed_login_attempts.eq(i32::try_from(attempts.failed).unwrap_or(i32::MAX)),
-            users::locked_until.eq(attempts.locked_until.map(stored)),
-        ))
-        .execute(session)
-        .await?;
+    let update = diesel::update(users::table.find(user)).set((
+        // Fewer than the lockout's few, but for a bug.
+        users::failed_login_attempts.eq(i32::try_from(attempts.failed).unwrap_or(i32::MAX)),
+        users::locked_until.eq(attempts.locked_until.map(stored)),
+    ));
+    kept(update).execute(session).await?;
     Ok(())
 }
 
@@ -167,10 +166,8 @@ async fn set_password(
     user: Uuid,
     password: NewPassword<'_>,
 ) -> Result<(), Failure> {
-    diesel::update(users::table.find(user))
-        .set(password)
-        .execute(&mut session)
-        .await?;
+    let update = diesel::update(users::table.find(user)).set(password);
+    kept(update).execute(&mut session).await?;
     Ok(())
 }
 
@@ -293,15 +290,13 @@ impl UserRepository for PgStore {
     ) -> Result<Option<User>, StoreError> {
         self.write((user, full_name, now), |session, (user, full_name, now)| {
             Box::pin(async move {
-                let row = diesel::update(users::table.find(user.uuid()))
+                let update = diesel::update(users::table.find(user.uuid()))
                     .set((
                         users::full_name.eq(full_name.as_str()),
                         users::updated_at.eq(stored(*now)),
                     ))
-                    .returning(UserRow::as_returning())
-                    .get_result(session)
-                    .await
-                    .optional()?;
+                    .returning(UserRow::as_returning());
+                let row = kept(update).get_result(session).await.optional()?;
                 Ok(row.map(User::try_from).transpose()?)
             })
         })
@@ -318,17 +313,15 @@ impl UserRepository for PgStore {
                 let verified = users::table
                     .filter(users::verification_token_hash.eq(token.expose()))
                     .filter(users::verification_token_expires_at.gt(stored(*now)));
-                let row = diesel::update(verified)
+                let update = diesel::update(verified)
                     .set((
                         users::is_active.eq(true),
                         users::verification_token_hash.eq(None::<&str>),
                         users::verification_token_expires_at.eq(None::<PgTimestamp>),
                         users::updated_at.eq(stored(*now)),
                     ))
-                    .returning(UserRow::as_returning())
-                    .get_result(session)
-                    .await
-                    .optional()?;
+                    .returning(UserRow::as_returning());
+                let row = kept(update).get_result(session).await.optional()?;
                 let Some(row) = row else {
                     return Ok(None);
                 };
@@ -366,12 +359,10 @@ impl UserRepository for PgStore {
         let input = (token.clone(), password_hash, now);
         self.transact(input, |session, (token, password_hash, now)| {
             Box::pin(async move {
-                let user = diesel::update(by_reset_token(token.expose(), stored(*now)))
+                let update = diesel::update(by_reset_token(token.expose(), stored(*now)))
                     .set(NewPassword::new(password_hash, *now))
-                    .returning(users::id)
-                    .get_result(session)
-                    .await
-                    .optional()?;
+                    .returning(users::id);
+                let user = kept(update).get_result(session).await.optional()?;
                 let Some(user) = user else {
                     return Ok(None);
                 };

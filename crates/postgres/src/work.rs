@@ -52,19 +52,19 @@ impl Kind {
 
 /// Does a unit of work before its deadline, if need be twice.
 pub(crate) async fn run<I, T>(
-    pool: Pool<Connector>,
+    pool: &Pool<Connector>,
     kind: Kind,
-    input: I,
+    input: &I,
     work: Work<I, T>,
 ) -> Result<T, Failure>
 where
     I: Sync,
 {
     let deadline = Instant::now() + DEADLINE;
-    match attempt(&pool, deadline, kind, &input, work).await {
+    match attempt(pool, deadline, kind, input, work).await {
         Err(failure) if kind.may_retry(&failure) => {
             tracing::debug!(%failure, "a unit of work is done once more");
-            attempt(&pool, deadline, kind, &input, work).await
+            attempt(pool, deadline, kind, input, work).await
         }
         outcome => outcome,
     }
@@ -244,7 +244,7 @@ mod tests {
             })
             .await;
         assert_eq!(made, Ok(()));
-        assert_eq!(opened.store.pool.status().size, 1);
+        assert_eq!(opened.store.places.status().size, 1);
     }
 
     #[tokio::test(flavor = "multi_thread")]

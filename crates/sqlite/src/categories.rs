@@ -74,7 +74,7 @@ impl CategoryRepository for SqliteStore {
             let row = categories::table
                 .find(StoredId::from(id))
                 .select(CategoryRow::as_select())
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             Ok(row.map(Category::try_from).transpose()?)
         })
@@ -104,7 +104,7 @@ impl CategoryRepository for SqliteStore {
             let row = categories::table.find(StoredId::from(id));
             let current = row
                 .select(CategoryRow::as_select())
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             let Some(current) = current else {
                 return Ok(CategoryUpdate::Gone);

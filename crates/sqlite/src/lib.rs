@@ -3,7 +3,7 @@
 //! A port method is one job: it travels over a bounded queue to the one thread that writes or to
 //! one of those that read, and its outcome comes back over a channel. So nothing here blocks a
 //! runtime, and a future that is dropped in the middle leaves no transaction behind. Only rows by
-//! their keys are read in place, which takes less than the way to a thread.
+//! their keys and short pages are read in place, which takes less than the way to a thread and back.
 //!
 //! * `connection`: the lock on the file, what every connection is set to;
 //! * `job`, `writer`, `reader`: the threads; `in_place`: what is read without them;
@@ -197,11 +197,25 @@ impl SqliteStore {
         T: Send + 'static,
         W: Fn(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     {
+        self.look_up_if(|_| Ok(true), work).await
+    }
+
+    /// Reads something in place, if a look at the database shows that it is of bounded cost, or else has a
+    /// reader do it.
+    async fn look_up_if<T, C, W>(&self, is_quick: C, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        C: FnOnce(&mut SqliteConnection) -> Result<bool, Failure>,
+        W: Fn(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    {
         let found = {
             let _at_work = self.0.busy.work();
-            self.0.in_place.try_read(&work)
+            self.0.in_place.try_read(|connection| {
+                let quick = is_quick(connection)?;
+                quick.then(|| work(connection)).transpose()
+            })
         };
-        match found {
+        match found.flatten() {
             Some(found) => Ok(found),
             None => self.read(work).await,
         }

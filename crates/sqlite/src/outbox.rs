@@ -114,7 +114,7 @@ fn recipient(
     let found: Option<(StoredId, String, bool)> = users::table
         .filter(users::email.eq(&mail.recipient))
         .select((users::id, users::full_name, users::is_active))
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     match (mail.kind()?, found) {
         (_, None) | (MailKind::VerifyEmail, Some((_, _, true))) => Ok(None),
@@ -243,7 +243,7 @@ impl Outbox for SqliteStore {
             let (waiting, oldest): (i64, Option<i64>) = outbox::table
                 .filter(outbox::dead_at.is_null())
                 .select((count_star(), min(outbox::created_at)))
-                .first(connection)?;
+                .get_result(connection)?;
             let dead: i64 = outbox::table
                 .filter(outbox::dead_at.is_not_null())
                 .count()

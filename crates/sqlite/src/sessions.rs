@@ -173,7 +173,7 @@ impl SessionRepository for SqliteStore {
                 .filter(sessions::ended_at.is_null())
                 .filter(sessions::expires_at.gt(now.unix_micros()))
                 .select(SessionRow::as_select())
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             Ok(row.map(Session::try_from).transpose()?)
         })
@@ -220,7 +220,7 @@ impl SessionRepository for SqliteStore {
                 .filter(sessions::user_id.eq(StoredId::from(session.user)))
                 .filter(sessions::ended_at.is_null())
                 .select(UserRow::as_select())
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             Ok(user.map(User::try_from).transpose()?)
         })
@@ -247,7 +247,7 @@ impl SessionRepository for SqliteStore {
                     sessions::ended_at,
                     UserRow::as_select(),
                 ))
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             let Some((token, expires_at, revoked_at, session, ended_at, user)) = found else {
                 return Ok(Rotation::Refused);
@@ -304,7 +304,7 @@ impl SessionRepository for SqliteStore {
             let found: Option<(StoredId, StoredId)> = refresh_tokens::table
                 .filter(refresh_tokens::token_hash.eq(presented.expose()))
                 .select((refresh_tokens::user_id, refresh_tokens::session_id))
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             let Some((user, session)) = found else {
                 return Ok(None);

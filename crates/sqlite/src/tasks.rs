@@ -4,6 +4,7 @@ mod list;
 mod row;
 
 use async_trait::async_trait;
+use diesel::connection::DefaultLoadingMode;
 use diesel::dsl::exists;
 use diesel::prelude::*;
 use tasks_domain::account::User;
@@ -23,19 +24,33 @@ use crate::error::{Failure, is_dangling};
 use crate::schema::{categories, task_categories, tasks};
 use crate::values::{StoredId, parsed};
 
-use row::{TaskRow, rank, with_categories, with_each_category};
+use row::{TaskRow, rank, tasks_of};
 
 /// A task that is not deleted, with its categories: in one statement, which needs no transaction.
 fn find_task(connection: &mut SqliteConnection, id: StoredId) -> Result<Option<Task>, Failure> {
-    let rows: Vec<(TaskRow, Option<CategoryRow>)> = tasks::table
+    let rows = tasks::table
         .left_join(task_categories::table)
         .left_join(categories::table.on(task_categories::category_id.eq(categories::id)))
         .filter(tasks::id.eq(id))
         .filter(tasks::deleted_at.is_null())
-        .order(categories::name)
         .select((TaskRow::as_select(), Option::<CategoryRow>::as_select()))
+        .load_iter::<_, DefaultLoadingMode>(connection)?;
+    Ok(tasks_of(rows)?.pop())
+}
+
+/// A task's categories, by name.
+fn categories_of(
+    connection: &mut SqliteConnection,
+    task: StoredId,
+) -> Result<Vec<Category>, Failure> {
+    let rows: Vec<CategoryRow> = task_categories::table
+        .inner_join(categories::table)
+        .filter(task_categories::task_id.eq(task))
+        .order(categories::name)
+        .select(CategoryRow::as_select())
         .load(connection)?;
-    Ok(with_each_category(rows)?)
+    let categories: Result<_, _> = rows.into_iter().map(Category::try_from).collect();
+    Ok(categories?)
 }
 
 #[async_trait]
@@ -75,14 +90,10 @@ impl TaskRepository for SqliteStore {
     }
 
     async fn list(&self, owner: Id<User>, query: &TaskQuery) -> Result<Page<Task>, StoreError> {
-        let query = query.clone();
-        let is_quick = list::is_quick(&query);
-        let page = move |connection: &mut _| list::page(connection, owner.into(), &query);
-        if is_quick {
-            self.look_up(page).await
-        } else {
-            self.read(page).await
-        }
+        let (owner, query, asked) = (StoredId::from(owner), query.clone(), query.clone());
+        let is_quick = move |connection: &mut _| list::is_quick(connection, owner, &asked);
+        let page = move |connection: &mut _| list::page(connection, owner, &query);
+        self.look_up_if(is_quick, page).await
     }
 
     async fn update(
@@ -97,7 +108,7 @@ impl TaskRepository for SqliteStore {
             let task = tasks::table
                 .find(StoredId::from(id))
                 .filter(tasks::deleted_at.is_null());
-            let row = diesel::update(task)
+            let row: Option<TaskRow> = diesel::update(task)
                 .filter(tasks::version.eq(expected.get()))
                 .set((
                     tasks::title.eq(content.title.as_str()),
@@ -112,11 +123,14 @@ impl TaskRepository for SqliteStore {
                 .returning(TaskRow::as_returning())
                 .get_result(connection)
                 .optional()?;
-            let updated = with_categories(connection, row.into_iter().collect())?.pop();
-            if let Some(task) = updated {
-                return Ok(TaskUpdate::Updated(task));
+            if let Some(row) = row {
+                let categories = categories_of(connection, id.into())?;
+                return Ok(TaskUpdate::Updated(row.with(categories)?));
             }
-            let current: Option<i64> = task.select(tasks::version).first(connection).optional()?;
+            let current: Option<i64> = task
+                .select(tasks::version)
+                .get_result(connection)
+                .optional()?;
             Ok(match current {
                 Some(version) => {
                     TaskUpdate::Conflict(parsed("tasks.version", Version::parse(version))?)

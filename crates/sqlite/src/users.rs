@@ -106,7 +106,7 @@ pub(crate) fn admit(
         .find(user)
         .filter(users::password_hash.eq(password_hash.expose()))
         .select(AttemptsRow::as_select())
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     let Some(attempts) = attempts else {
         write_uncounted(connection)?;
@@ -134,7 +134,7 @@ fn by_reset_token(
         .filter(users::password_reset_token_hash.eq(token.expose()))
         .filter(users::password_reset_token_expires_at.gt(now.unix_micros()))
         .select(users::id)
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     Ok(user)
 }
@@ -217,7 +217,7 @@ impl UserRepository for SqliteStore {
                     users::password_hash,
                     AttemptsRow::as_select(),
                 ))
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             let Some((user, password_hash, attempts)) = found else {
                 return Ok(None);
@@ -241,7 +241,7 @@ impl UserRepository for SqliteStore {
             let found: Option<(StoredId, AttemptsRow)> = users::table
                 .filter(users::email.eq(email))
                 .select((users::id, AttemptsRow::as_select()))
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             let Some((user, attempts)) = found else {
                 write_uncounted(connection)?;

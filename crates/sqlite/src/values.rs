@@ -21,11 +21,6 @@ impl StoredId {
     pub(crate) fn get<T>(self) -> Id<T> {
         Id::new(self.0)
     }
-
-    /// In hex, for a list of ids in JSON.
-    pub(crate) fn hex(self) -> String {
-        self.0.simple().to_string()
-    }
 }
 
 impl<T> From<Id<T>> for StoredId {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Params};
 
 use crate::failure::Failure;
@@ -16,19 +15,33 @@ const FIND: &str = "SELECT tasks.id, tasks.user_id, title, description, status, 
                     categories.id, categories.user_id, name, color, categories.created_at \
                     FROM tasks LEFT JOIN task_categories ON task_categories.task_id = tasks.id \
                     LEFT JOIN categories ON task_categories.category_id = categories.id \
-                    WHERE tasks.id = ?1 AND deleted_at IS NULL ORDER BY name";
-const TOTAL: &str = "SELECT sum(total) FROM task_counts WHERE user_id = ?1";
-const PAGE: &str = "SELECT id, user_id, title, description, status, priority, due_date, version, created_at, updated_at \
-                    FROM tasks WHERE user_id = ?1 AND deleted_at IS NULL \
-                    ORDER BY created_at DESC, id DESC LIMIT ?2 OFFSET ?3";
-const TOTAL_FILTERED: &str =
-    "SELECT sum(total) FROM task_counts WHERE user_id = ?1 AND status = ?2 AND priority = ?3";
-const PAGE_FILTERED: &str = "SELECT id, user_id, title, description, status, priority, due_date, version, created_at, updated_at \
-                             FROM tasks WHERE user_id = ?1 AND deleted_at IS NULL AND status = ?2 AND priority = ?3 \
-                             ORDER BY due_date ASC NULLS LAST, id ASC LIMIT ?4 OFFSET ?5";
-const CATEGORIES: &str = "SELECT task_id, categories.id, user_id, name, color, created_at \
+                    WHERE tasks.id = ?1 AND deleted_at IS NULL";
+/// How many tasks there are, which tells whether a filtered page is read in place.
+const TOTAL: &str =
+    "SELECT coalesce(sum(task_counts.total), 0) FROM task_counts WHERE user_id = ?1";
+const PAGE: &str = "SELECT (SELECT coalesce(sum(task_counts.total), 0) FROM task_counts WHERE user_id = ?1), \
+                    tasks.id, tasks.user_id, title, description, status, priority, due_date, version, tasks.created_at, updated_at, \
+                    categories.id, categories.user_id, name, color, categories.created_at \
+                    FROM (SELECT tasks.rowid AS row, tasks.created_at AS value, tasks.id AS tie \
+                    FROM tasks WHERE deleted_at IS NULL AND user_id = ?1 \
+                    ORDER BY value DESC, tie DESC LIMIT +?2 OFFSET +?3) \
+                    CROSS JOIN tasks ON tasks.rowid = row \
+                    LEFT JOIN task_categories ON task_categories.task_id = tasks.id \
+                    LEFT JOIN categories ON categories.id = task_categories.category_id ORDER BY value DESC, tie DESC";
+const PAGE_FILTERED: &str = "SELECT (SELECT coalesce(sum(task_counts.total), 0) FROM task_counts \
+                             WHERE user_id = ?1 AND status = ?2 AND priority = ?3), \
+                             tasks.id, tasks.user_id, title, description, status, priority, due_date, version, tasks.created_at, updated_at, \
+                             categories.id, categories.user_id, name, color, categories.created_at \
+                             FROM (SELECT tasks.rowid AS row, tasks.due_date AS value, tasks.id AS tie \
+                             FROM tasks WHERE deleted_at IS NULL AND user_id = ?1 AND status = ?2 AND priority = ?3 \
+                             ORDER BY value ASC NULLS LAST, tie ASC LIMIT +?4 OFFSET +?5) \
+                             CROSS JOIN tasks ON tasks.rowid = row \
+                             LEFT JOIN task_categories ON task_categories.task_id = tasks.id \
+                             LEFT JOIN categories ON categories.id = task_categories.category_id \
+                             ORDER BY value ASC NULLS LAST, tie ASC";
+const CATEGORIES: &str = "SELECT categories.id, user_id, name, color, created_at \
                           FROM task_categories INNER JOIN categories ON category_id = categories.id \
-                          WHERE task_id IN (SELECT unhex(value) FROM json_each(?1)) ORDER BY name";
+                          WHERE task_id = ?1 ORDER BY name";
 const INSERT: &str = "INSERT INTO tasks (id, user_id, title, description, status, priority, due_date, version, created_at, updated_at) \
                       VALUES (?1, ?2, 'Water the plants', 'The ones on the balcony first', 'pending', 3, NULL, 1, ?3, ?3)";
 const UPDATE: &str = "UPDATE tasks SET title = 'Changed', description = 'The ones on the balcony first', status = ?3, \
@@ -38,7 +51,7 @@ const UPDATE: &str = "UPDATE tasks SET title = 'Changed', description = 'The one
 const FIND_TOKEN: &str = "SELECT refresh_tokens.id, refresh_tokens.expires_at, revoked_at, sessions.id, ended_at, \
                           users.id, email, full_name, is_active, users.created_at, users.updated_at \
                           FROM refresh_tokens INNER JOIN (sessions INNER JOIN users ON sessions.user_id = users.id) \
-                          ON refresh_tokens.session_id = sessions.id WHERE token_hash = ?1 LIMIT 1";
+                          ON refresh_tokens.session_id = sessions.id WHERE token_hash = ?1";
 const USE_TOKEN: &str = "UPDATE refresh_tokens SET revoked_at = ?2 WHERE id = ?1";
 const INSERT_TOKEN: &str = "INSERT INTO refresh_tokens (id, user_id, session_id, token_hash, expires_at, created_at) \
                             VALUES (?1, ?2, ?3, ?4, 4102444800000000, ?5)";
@@ -125,23 +138,21 @@ struct InProcess(Connection);
 
 impl InProcess {
     fn get(&self, task: Id) -> Result<(), Failure> {
-        self.rows(FIND, [task]).map(drop)
+        self.rows(FIND, [task])
     }
 
     fn page(&self, owner: Id, offset: u32) -> Result<(), Failure> {
-        self.read(|| {
-            self.rows(TOTAL, [owner])?;
-            let found = self.rows(PAGE, (owner, LIMIT, offset))?;
-            self.categories(&found)
-        })
+        let page = || self.rows(PAGE, (owner, LIMIT, offset));
+        if offset == 0 {
+            page()
+        } else {
+            self.transaction("BEGIN", page)
+        }
     }
 
     fn filtered_page(&self, owner: Id) -> Result<(), Failure> {
-        self.read(|| {
-            self.rows(TOTAL_FILTERED, (owner, "pending", 3))?;
-            let found = self.rows(PAGE_FILTERED, (owner, "pending", 3, LIMIT, 0))?;
-            self.categories(&found)
-        })
+        self.rows(TOTAL, [owner])?;
+        self.rows(PAGE_FILTERED, (owner, "pending", 3, LIMIT, 0))
     }
 
     fn create(&self, owner: Id, step: u32) -> Result<(), Failure> {
@@ -159,8 +170,8 @@ impl InProcess {
         let found = |row: &rusqlite::Row<'_>| Ok((row.get(7)?, row.get(4)?, row.get(5)?));
         let (version, status, priority): (i64, String, i64) = find.query_row([task], found)?;
         self.write(|| {
-            let changed = self.rows(UPDATE, (task, version, status, priority))?;
-            self.categories(&changed)
+            self.rows(UPDATE, (task, version, status, priority))?;
+            self.rows(CATEGORIES, [task])
         })
     }
 
@@ -185,36 +196,17 @@ impl InProcess {
         })
     }
 
-    /// The categories of tasks.
-    fn categories(&self, tasks: &[Id]) -> Result<(), Failure> {
-        let ids: Vec<String> = tasks
-            .iter()
-            .map(|id| format!("\"{:032x}\"", u128::from_be_bytes(*id)))
-            .collect();
-        self.rows(CATEGORIES, [format!("[{}]", ids.join(","))])?;
-        Ok(())
-    }
-
-    /// Reads every column of every row. Returns the ids among the first ones.
-    fn rows(&self, sql: &str, parameters: impl Params) -> Result<Vec<Id>, Failure> {
+    /// Reads every column of every row.
+    fn rows(&self, sql: &str, parameters: impl Params) -> Result<(), Failure> {
         let mut statement = self.0.prepare_cached(sql)?;
         let columns = statement.column_count();
         let mut rows = statement.query(parameters)?;
-        let mut ids = Vec::new();
         while let Some(row) = rows.next()? {
             for column in 0..columns {
-                let value = row.get_ref(column)?;
-                if let (0, ValueRef::Blob(id)) = (column, value) {
-                    ids.push(id.try_into()?);
-                }
-                std::hint::black_box(value);
+                std::hint::black_box(row.get_ref(column)?);
             }
         }
-        Ok(ids)
-    }
-
-    fn read(&self, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-        self.transaction("BEGIN", work)
+        Ok(())
     }
 
     fn write(&self, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {

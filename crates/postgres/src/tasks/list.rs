@@ -294,7 +294,7 @@ mod tests {
             .get_or_init(|| async {
                 let Opened { store, database } = Opened::empty().await;
                 store.migrate_up().await.unwrap();
-                let mut connection = store.pool.manager().connect("").await.unwrap();
+                let mut connection = store.places.pool().manager().connect("").await.unwrap();
                 let session = &mut connection.session;
                 session.batch_execute(SEED).await.unwrap();
                 session.batch_execute("VACUUM ANALYZE").await.unwrap();
@@ -384,7 +384,7 @@ mod tests {
         let statement = PageOfTasks::new(owner, query);
         let statement = diesel::debug_query::<Pg, _>(&statement).to_string();
         let statement = statement.split(" -- binds").next().unwrap();
-        let mut connection = store.pool.manager().connect("").await.unwrap();
+        let mut connection = store.places.pool().manager().connect("").await.unwrap();
         let session = &mut connection.session;
         session
             .batch_execute(&format!(

@@ -1,7 +1,7 @@
 //! What traces tell of the store.
 
 #[path = "../../../diesel-trace/src/tests/collector.rs"]
-mod collector;
+pub(super) mod collector;
 
 use diesel::dsl::sql;
 use diesel::sql_types::Integer;
@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::work::Kind;
 use collector::{UseCase, outcomes};
 
-async fn migrated() -> (Opened, User) {
+pub(super) async fn migrated() -> (Opened, User) {
     let opened = Opened::empty().await;
     opened.store.migrate_up().await.unwrap();
     let user = build::user().build();
@@ -58,7 +58,7 @@ async fn a_statement_is_a_child_of_the_use_case_that_asked_and_tells_no_value() 
     find.instrument(finding.span.clone()).await.unwrap();
     store.list(ada.id, &page).await.unwrap();
     // All of it went over one connection.
-    assert_eq!(store.pool.status().size, 1);
+    assert_eq!(store.places.status().size, 1);
 
     for (use_case, expected) in [
         (&creating, ("INSERT tasks", None)),

@@ -1,153 +1,271 @@
-//! A page of a user's tasks: three statements, whatever its length.
+//! A page of a user's tasks: one statement, whatever its length.
 
-use diesel::expression::expression_types::NotSelectable;
-use diesel::internal::table_macro::{BoxedSelectStatement, FromClause};
+use std::sync::LazyLock;
+
+use diesel::connection::DefaultLoadingMode;
+use diesel::dsl::SqlTypeOf;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable};
+use diesel::query_builder::{AstPass, Query, QueryBuilder, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Binary, Text};
 use diesel::sqlite::Sqlite;
+use diesel::sqlite::query_builder::SqliteQueryBuilder;
+use tasks_domain::clock::Timestamp;
 use tasks_domain::page::Page;
 use tasks_domain::store::StoreError;
-use tasks_domain::task::{SortBy, SortOrder, Task, TaskFilter, TaskQuery};
+use tasks_domain::task::{SortBy, SortOrder, Task, TaskFilter, TaskQuery, TaskStatus};
 
+use crate::categories::CategoryRow;
 use crate::error::Failure;
-use crate::schema::{categories, task_categories, task_counts, tasks};
 use crate::values::StoredId;
 
-use super::row::{TaskRow, rank, with_categories};
+use super::row::{TaskRow, rank, tasks_of};
 
-// Where SQLite sorts NULLs first by default, in ascending order, this asks for the contrary. The
-// index still gives the order: SQLite walks it from the first value and then over the NULLs.
-diesel::postfix_operator!(NullsLast, " NULLS LAST", NotSelectable, backend: Sqlite);
+/// So many entries of an index may come before or between the tasks of a page that is read in place. Passing by
+/// a hundred takes three microseconds, or six where they are compared with a filter.
+const QUICK_WALK: i64 = 2_000;
 
-/// So many tasks may come before a page that is read in place: passing by them takes a few microseconds each
-/// hundred.
-const QUICK_OFFSET: i64 = 500;
-
-/// Whether a page takes no longer the more tasks there are: counters tell its total, and an index its rows.
-pub(super) fn is_quick(query: &TaskQuery) -> bool {
-    query.filter == TaskFilter::default() && query.page.offset() <= QUICK_OFFSET
+/// Whether a page takes a short time only: counters tell its total, and little is passed by.
+pub(super) fn is_quick(
+    connection: &mut SqliteConnection,
+    owner: StoredId,
+    query: &TaskQuery,
+) -> Result<bool, Failure> {
+    let all = TaskFilter::default();
+    if query.filter == all {
+        return Ok(query.page.offset() <= QUICK_WALK);
+    }
+    if !Matching::new(owner, &query.filter).is_counted_already() {
+        return Ok(false);
+    }
+    // However few pass the filter, no more than all of the user's tasks are passed by.
+    let total: i64 = Total(Matching::new(owner, &all)).get_result(connection)?;
+    Ok(total <= QUICK_WALK)
 }
 
-/// A page, in one transaction, so that all its statements see the same tasks.
+/// A page, with how many tasks there are on all pages, both as of one instant.
 pub(super) fn page(
     connection: &mut SqliteConnection,
     owner: StoredId,
     query: &TaskQuery,
 ) -> Result<Page<Task>, Failure> {
-    connection.transaction(|connection| {
-        let total = match kept_total(owner, &query.filter) {
-            Some(kept) => kept.get_result::<Option<i64>>(connection)?.unwrap_or(0),
-            None => matching(owner, &query.filter)
-                .count()
-                .get_result(connection)?,
-        };
-        let rows = if total > query.page.offset() {
-            page_rows(owner, query)
-                .select(TaskRow::as_select())
-                .load(connection)?
-        } else {
-            Vec::new()
-        };
-        Ok(Page {
-            items: with_categories(connection, rows)?,
-            total: u64::try_from(total)
-                .map_err(|_negative| StoreError::corrupt("count of tasks"))?,
-            request: query.page,
-        })
+    let statement = PageOfTasks::new(owner, query);
+    let (total, items) = if query.page.offset() == 0 {
+        let (total, items) = statement.read(connection)?;
+        (total.unwrap_or(0), items)
+    } else {
+        connection.transaction(|connection| {
+            let (total, items) = statement.read(connection)?;
+            let total = match total {
+                Some(total) => total,
+                // Behind the last page.
+                None => Total(Matching::new(owner, &query.filter)).get_result(connection)?,
+            };
+            Ok::<_, Failure>((total, items))
+        })?
+    };
+    Ok(Page {
+        items,
+        total: u64::try_from(total).map_err(|_negative| StoreError::corrupt("count of tasks"))?,
+        request: query.page,
     })
 }
 
-/// How many tasks pass a filter, as the sum of a few counters, where those tell.
-fn kept_total(owner: StoredId, filter: &TaskFilter) -> Option<KeptTotal> {
-    let TaskFilter {
-        status,
-        priority,
-        due_from: None,
-        due_to: None,
-        category: None,
-    } = filter
-    else {
-        return None;
-    };
-    let mut counters = task_counts::table
-        .filter(task_counts::user_id.eq(owner))
-        .select(total(task_counts::total))
-        .into_boxed();
-    if let Some(status) = status {
-        counters = counters.filter(task_counts::status.eq(status.as_str()));
-    }
-    if let Some(priority) = priority {
-        counters = counters.filter(task_counts::priority.eq(rank(*priority)));
-    }
-    Some(counters)
+/// A task, and one of its categories, if it has any.
+type TaskAndCategory = (TaskRow, Option<CategoryRow>);
+
+/// The statement: each of the page's tasks with each of its categories, and the total beside them.
+///
+/// Only an index is read for the page itself; whole rows are looked up outside of it, and so are categories,
+/// since inside of it they would be looked up for every task that comes before it as well.
+struct PageOfTasks {
+    total: Total,
+    column: &'static str,
+    order: &'static str,
+    limit: i64,
+    offset: i64,
 }
 
-type KeptTotal =
-    BoxedSelectStatement<'static, Nullable<BigInt>, FromClause<task_counts::table>, Sqlite>;
+type Columns = <TaskAndCategory as Selectable<Sqlite>>::SelectExpression;
 
-#[declare_sql_function]
-extern "SQL" {
-    /// The sum of whole numbers as one, unlike Diesel's `sum`; of none NULL.
-    #[aggregate]
-    #[sql_name = "sum"]
-    fn total(number: BigInt) -> Nullable<BigInt>;
-}
+/// The columns as they stand in the statement. Their names take longer to write than all the rest of it.
+static COLUMNS: LazyLock<String> = LazyLock::new(|| {
+    let columns = <TaskAndCategory as Selectable<Sqlite>>::construct_selection();
+    let mut text = SqliteQueryBuilder::new();
+    // If it failed, so would the statement.
+    let _ = columns.to_sql(&mut text, &Sqlite);
+    text.finish()
+});
 
-/// The tasks that pass the filter. Diesel keeps a prepared statement for each combination of
-/// filters (and order) in use; there are 32 (times 10).
-fn matching(owner: StoredId, filter: &TaskFilter) -> tasks::BoxedQuery<'static, Sqlite> {
-    let mut query = tasks::table
-        .filter(tasks::user_id.eq(owner))
-        .filter(tasks::deleted_at.is_null())
-        .into_boxed();
-    if let Some(status) = filter.status {
-        query = query.filter(tasks::status.eq(status.as_str()));
-    }
-    if let Some(priority) = filter.priority {
-        query = query.filter(tasks::priority.eq(rank(priority)));
-    }
-    if let Some(from) = filter.due_from {
-        query = query.filter(tasks::due_date.ge(from.unix_micros()));
-    }
-    if let Some(to) = filter.due_to {
-        query = query.filter(tasks::due_date.le(to.unix_micros()));
-    }
-    if let Some(category) = filter.category {
-        let category = StoredId::from(category);
-        query = query.filter(
-            tasks::id.eq_any(
-                task_categories::table
-                    .inner_join(categories::table)
-                    .filter(task_categories::category_id.eq(category))
-                    .filter(categories::user_id.eq(owner))
-                    .select(task_categories::task_id),
-            ),
-        );
-    }
-    query
-}
-
-/// Those of them that are on the page, in order.
-fn page_rows(owner: StoredId, query: &TaskQuery) -> tasks::BoxedQuery<'static, Sqlite> {
-    use SortOrder::{Asc, Desc};
-    let rows = matching(owner, &query.filter);
-    let rows = match (query.sort_by, query.sort_order) {
-        (SortBy::CreatedAt, Asc) => rows.order((tasks::created_at.asc(), tasks::id.asc())),
-        (SortBy::CreatedAt, Desc) => rows.order((tasks::created_at.desc(), tasks::id.desc())),
-        (SortBy::UpdatedAt, Asc) => rows.order((tasks::updated_at.asc(), tasks::id.asc())),
-        (SortBy::UpdatedAt, Desc) => rows.order((tasks::updated_at.desc(), tasks::id.desc())),
-        (SortBy::DueDate, Asc) => {
-            rows.order((NullsLast::new(tasks::due_date.asc()), tasks::id.asc()))
+impl PageOfTasks {
+    fn new(owner: StoredId, query: &TaskQuery) -> Self {
+        Self {
+            total: Total(Matching::new(owner, &query.filter)),
+            column: query.sort_by.as_str(),
+            order: order(query.sort_by, query.sort_order),
+            // It is at most 100.
+            limit: i64::try_from(query.page.limit()).unwrap_or(i64::MAX),
+            offset: query.page.offset(),
         }
-        (SortBy::DueDate, Desc) => rows.order((tasks::due_date.desc(), tasks::id.desc())),
-        (SortBy::Priority, Asc) => rows.order((tasks::priority.asc(), tasks::id.asc())),
-        (SortBy::Priority, Desc) => rows.order((tasks::priority.desc(), tasks::id.desc())),
-        (SortBy::Title, Asc) => rows.order((tasks::title.asc(), tasks::id.asc())),
-        (SortBy::Title, Desc) => rows.order((tasks::title.desc(), tasks::id.desc())),
-    };
-    // A limit is at most 100.
-    rows.limit(i64::try_from(query.page.limit()).unwrap_or(i64::MAX))
-        .offset(query.page.offset())
+    }
+
+    /// The page's tasks, and the total, unless there are none of them.
+    fn read(self, connection: &mut SqliteConnection) -> Result<(Option<i64>, Vec<Task>), Failure> {
+        let mut total = None;
+        let rows = self.load_iter::<(i64, TaskAndCategory), DefaultLoadingMode>(connection)?;
+        let tasks = tasks_of(rows.map(|row| {
+            let (counted, row) = row?;
+            total = Some(counted);
+            Ok(row)
+        }))?;
+        Ok((total, tasks))
+    }
+}
+
+impl QueryFragment<Sqlite> for PageOfTasks {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("SELECT (");
+        self.total.walk_ast(out.reborrow())?;
+        out.push_sql("), ");
+        out.push_sql(&COLUMNS);
+        out.push_sql(" FROM (SELECT tasks.rowid AS row, tasks.");
+        out.push_sql(self.column);
+        out.push_sql(" AS value, tasks.id AS tie");
+        self.total.0.walk_ast(out.reborrow())?;
+        out.push_sql(" ORDER BY ");
+        out.push_sql(self.order);
+        // Of a mere parameter in their place SQLite would look at the value, and plan anew every time.
+        out.push_sql(" LIMIT +");
+        out.push_bind_param::<BigInt, _>(&self.limit)?;
+        out.push_sql(" OFFSET +");
+        out.push_bind_param::<BigInt, _>(&self.offset)?;
+        out.push_sql(
+            ") CROSS JOIN tasks ON tasks.rowid = row \
+             LEFT JOIN task_categories ON task_categories.task_id = tasks.id \
+             LEFT JOIN categories ON categories.id = task_categories.category_id ORDER BY ",
+        );
+        out.push_sql(self.order);
+        Ok(())
+    }
+}
+
+/// Diesel keeps a prepared statement for each combination of filters and order in use, which are 320.
+impl QueryId for PageOfTasks {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for PageOfTasks {
+    type SqlType = (BigInt, SqlTypeOf<Columns>);
+}
+
+impl RunQueryDsl<SqliteConnection> for PageOfTasks {}
+
+/// How many tasks pass the filter: the sum of a few counters, where those tell, and else what an index tells.
+struct Total(Matching);
+
+impl QueryFragment<Sqlite> for Total {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let Self(matching) = self;
+        if matching.is_counted_already() {
+            out.push_sql(
+                "SELECT coalesce(sum(task_counts.total), 0) FROM task_counts WHERE user_id = ",
+            );
+            matching.walk_counters(out)
+        } else {
+            out.push_sql("SELECT count(*)");
+            matching.walk_ast(out)
+        }
+    }
+}
+
+impl QueryId for Total {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Total {
+    type SqlType = BigInt;
+}
+
+impl RunQueryDsl<SqliteConnection> for Total {}
+
+/// The tasks that pass the filter.
+struct Matching {
+    owner: StoredId,
+    status: Option<&'static str>,
+    priority: Option<i64>,
+    due_from: Option<i64>,
+    due_to: Option<i64>,
+    category: Option<StoredId>,
+}
+
+impl Matching {
+    fn new(owner: StoredId, filter: &TaskFilter) -> Self {
+        Self {
+            owner,
+            status: filter.status.map(TaskStatus::as_str),
+            priority: filter.priority.map(rank),
+            due_from: filter.due_from.map(Timestamp::unix_micros),
+            due_to: filter.due_to.map(Timestamp::unix_micros),
+            category: filter.category.map(StoredId::from),
+        }
+    }
+
+    /// Whether there are counters of them.
+    const fn is_counted_already(&self) -> bool {
+        self.due_from.is_none() && self.due_to.is_none() && self.category.is_none()
+    }
+
+    /// What tasks and their counters have in common.
+    fn walk_counters<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_bind_param::<Binary, _>(&self.owner)?;
+        if let Some(status) = &self.status {
+            out.push_sql(" AND status = ");
+            out.push_bind_param::<Text, _>(status)?;
+        }
+        if let Some(priority) = &self.priority {
+            out.push_sql(" AND priority = ");
+            out.push_bind_param::<BigInt, _>(priority)?;
+        }
+        Ok(())
+    }
+}
+
+impl QueryFragment<Sqlite> for Matching {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(" FROM tasks WHERE deleted_at IS NULL AND user_id = ");
+        self.walk_counters(out.reborrow())?;
+        if let Some(from) = &self.due_from {
+            out.push_sql(" AND due_date >= ");
+            out.push_bind_param::<BigInt, _>(from)?;
+        }
+        if let Some(to) = &self.due_to {
+            out.push_sql(" AND due_date <= ");
+            out.push_bind_param::<BigInt, _>(to)?;
+        }
+        if let Some(category) = &self.category {
+            out.push_sql(
+                " AND tasks.id IN (SELECT task_categories.task_id FROM task_categories \
+                 INNER JOIN categories ON categories.id = task_categories.category_id \
+                 WHERE task_categories.category_id = ",
+            );
+            out.push_bind_param::<Binary, _>(category)?;
+            out.push_sql(" AND categories.user_id = ");
+            out.push_bind_param::<Binary, _>(&self.owner)?;
+            out.push_sql(")");
+        }
+        Ok(())
+    }
+}
+
+/// In which order the tasks are, on the page and all together. The index gives it as well where NULLs are to come
+/// last in ascending order: SQLite walks it from the first value and then over the NULLs.
+const fn order(sort_by: SortBy, sort_order: SortOrder) -> &'static str {
+    match (sort_by, sort_order) {
+        (SortBy::DueDate, SortOrder::Asc) => "value ASC NULLS LAST, tie ASC",
+        (_, SortOrder::Asc) => "value ASC, tie ASC",
+        (_, SortOrder::Desc) => "value DESC, tie DESC",
+    }
 }
 
 #[cfg(test)]
@@ -157,10 +275,11 @@ mod tests {
     use diesel::connection::InstrumentationEvent;
     use diesel::debug_query;
     use tasks_domain::page::PageRequest;
-    use tasks_domain::task::{Priority, TaskRepository, TaskStatus};
+    use tasks_domain::task::{Priority, TaskRepository};
     use tasks_testkit::build;
 
     use crate::plans::plan;
+    use crate::schema::{task_counts, tasks};
     use crate::tests::{Opened, user};
 
     use super::*;
@@ -169,51 +288,58 @@ mod tests {
         build::id::<()>().into()
     }
 
+    /// A filter that counters know.
+    fn kept() -> TaskFilter {
+        TaskFilter {
+            status: Some(TaskStatus::Pending),
+            priority: Some(Priority::High),
+            ..TaskFilter::default()
+        }
+    }
+
+    /// A filter that they do not know.
+    fn counted() -> TaskFilter {
+        TaskFilter {
+            due_from: Some(tasks_testkit::clock::noon()),
+            due_to: Some(tasks_testkit::clock::noon()),
+            ..kept()
+        }
+    }
+
+    fn page_at(page: u64, limit: u64) -> TaskQuery {
+        TaskQuery {
+            page: PageRequest::new(page, limit).unwrap(),
+            ..TaskQuery::default()
+        }
+    }
+
+    /// Nor is a row of the table read for what comes before a page, or does not pass the filter.
     #[test]
     fn an_index_gives_every_order() {
         let opened = Opened::migrated();
         let connection = &mut opened.store.connect().unwrap();
-        for sort_by in SortBy::ALL {
-            for sort_order in SortOrder::ALL {
-                let query = TaskQuery {
-                    sort_by,
-                    sort_order,
-                    ..TaskQuery::default()
-                };
-                let rows = page_rows(owner(), &query).select(TaskRow::as_select());
-                let plan = plan(connection, &debug_query::<Sqlite, _>(&rows).to_string());
-                assert!(
-                    plan.contains("SEARCH tasks USING INDEX"),
-                    "{query:?}: {plan}"
-                );
-                assert!(!plan.contains("TEMP B-TREE"), "{query:?}: {plan}");
-                assert!(!plan.contains("SCAN tasks"), "{query:?}: {plan}");
-            }
-        }
-    }
-
-    /// Nor does passing by what comes before a page.
-    #[test]
-    fn an_index_tells_what_passes_a_filter() {
-        let opened = Opened::migrated();
-        let connection = &mut opened.store.connect().unwrap();
-        let filter = TaskFilter {
-            status: Some(TaskStatus::Pending),
-            priority: Some(Priority::High),
-            ..TaskFilter::default()
-        };
-        for sort_by in SortBy::ALL {
-            for sort_order in SortOrder::ALL {
-                let query = TaskQuery {
-                    filter: filter.clone(),
-                    sort_by,
-                    sort_order,
-                    ..TaskQuery::default()
-                };
-                let ids = page_rows(owner(), &query).select(tasks::id);
-                let plan = plan(connection, &debug_query::<Sqlite, _>(&ids).to_string());
-                assert!(plan.contains("USING COVERING INDEX"), "{query:?}: {plan}");
-                assert!(!plan.contains("TEMP B-TREE"), "{query:?}: {plan}");
+        for filter in [TaskFilter::default(), kept()] {
+            for sort_by in SortBy::ALL {
+                for sort_order in SortOrder::ALL {
+                    let query = TaskQuery {
+                        filter: filter.clone(),
+                        sort_by,
+                        sort_order,
+                        ..TaskQuery::default()
+                    };
+                    let statement = PageOfTasks::new(owner(), &query);
+                    let sql = debug_query::<Sqlite, _>(&statement).to_string();
+                    let plan = plan(connection, &sql);
+                    assert!(
+                        plan.contains("SEARCH tasks USING COVERING INDEX tasks_by_"),
+                        "{query:?}: {plan}"
+                    );
+                    assert!(!plan.contains("TEMP B-TREE"), "{query:?}: {plan}");
+                    for table in ["tasks", "task_categories", "categories", "task_counts"] {
+                        let scan = format!("SCAN {table}\n");
+                        assert!(!format!("{plan}\n").contains(&scan), "{query:?}: {plan}");
+                    }
+                }
             }
         }
     }
@@ -222,30 +348,21 @@ mod tests {
     fn a_total_reads_no_task_where_counters_tell_and_no_table_row_where_not() {
         let opened = Opened::migrated();
         let connection = &mut opened.store.connect().unwrap();
-        let kept = TaskFilter {
-            status: Some(TaskStatus::Pending),
-            priority: Some(Priority::High),
-            ..TaskFilter::default()
+        let mut plan_of = |filter: &TaskFilter| {
+            let total = Total(Matching::new(owner(), filter));
+            plan(connection, &debug_query::<Sqlite, _>(&total).to_string())
         };
-        for filter in [TaskFilter::default(), kept.clone()] {
-            let total = kept_total(owner(), &filter).unwrap();
-            let plan = plan(connection, &debug_query::<Sqlite, _>(&total).to_string());
+        for filter in [TaskFilter::default(), kept()] {
+            let plan = plan_of(&filter);
             assert!(plan.contains("SEARCH task_counts"), "{filter:?}: {plan}");
             assert!(!plan.contains("SCAN"), "{filter:?}: {plan}");
         }
-        let counted = TaskFilter {
-            due_from: Some(tasks_testkit::clock::noon()),
-            due_to: Some(tasks_testkit::clock::noon()),
-            ..kept
-        };
-        assert!(kept_total(owner(), &counted).is_none());
-        let count = matching(owner(), &counted).count();
-        let plan = plan(connection, &debug_query::<Sqlite, _>(&count).to_string());
+        let plan = plan_of(&counted());
         assert!(plan.contains("USING COVERING INDEX"), "{plan}");
     }
 
     #[tokio::test]
-    async fn a_page_takes_the_same_prepared_statements_whatever_its_length() {
+    async fn a_page_takes_the_same_prepared_statement_whatever_its_length() {
         let opened = Opened::migrated();
         let ada = user(&opened.store).await;
         for _ in 0..30 {
@@ -268,24 +385,15 @@ mod tests {
                 }
             }
         });
-        let mut page_of = |limit| {
-            let query = TaskQuery {
-                page: PageRequest::new(1, limit).unwrap(),
-                ..TaskQuery::default()
-            };
-            let page = page(connection, ada.id.into(), &query).unwrap();
+        for (runs, limit) in [(1, 1), (2, 30)] {
+            let page = page(connection, ada.id.into(), &page_at(1, limit)).unwrap();
             assert_eq!(page.items.len() as u64, limit);
-            let counts = (*prepared.lock().unwrap(), *run.lock().unwrap());
-            *run.lock().unwrap() = 0;
-            counts
-        };
-        // Three are prepared, once; the beginning and the end of the transaction are run as well.
-        assert_eq!(page_of(1), (3, 5));
-        assert_eq!(page_of(30), (3, 5));
+            assert_eq!((*prepared.lock().unwrap(), *run.lock().unwrap()), (1, runs));
+        }
     }
 
     #[tokio::test]
-    async fn the_total_and_the_page_are_of_one_instant() {
+    async fn a_page_behind_the_last_one_and_its_total_are_of_one_instant() {
         let opened = Opened::migrated();
         let ada = user(&opened.store).await;
         for _ in 0..3 {
@@ -299,14 +407,43 @@ mod tests {
         let mut other = opened.store.connect().unwrap();
         connection.set_instrumentation(move |event: InstrumentationEvent<'_>| {
             if let InstrumentationEvent::StartQuery { query, .. } = event
-                && query.to_string().contains("LIMIT")
+                && query.to_string().starts_with("SELECT coalesce")
             {
                 diesel::delete(tasks::table).execute(&mut other).unwrap();
             }
         });
-        let mut page = || page(connection, ada.id.into(), &TaskQuery::default()).unwrap();
+        let mut page = || page(connection, ada.id.into(), &page_at(2, 3)).unwrap();
         let (before, after) = (page(), page());
-        assert_eq!((before.total, before.items.len()), (3, 3));
+        assert_eq!((before.total, before.items.len()), (3, 0));
         assert_eq!((after.total, after.items.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_page_is_quick_if_little_is_passed_by() {
+        let opened = Opened::migrated();
+        let ada = user(&opened.store).await;
+        let task = build::task(&ada).build();
+        opened.store.create(&task).await.unwrap();
+        let connection = &mut opened.store.connect().unwrap();
+        let filtered = |filter| TaskQuery {
+            filter,
+            ..TaskQuery::default()
+        };
+        let last = QUICK_WALK.unsigned_abs() / 100 + 1;
+        let mut judge = |total: i64| {
+            diesel::update(task_counts::table)
+                .set(task_counts::total.eq(total))
+                .execute(connection)
+                .unwrap();
+            let queries = [
+                page_at(last, 100),
+                page_at(last + 1, 100),
+                filtered(kept()),
+                filtered(counted()),
+            ];
+            queries.map(|query| is_quick(connection, ada.id.into(), &query).unwrap())
+        };
+        assert_eq!(judge(QUICK_WALK), [true, false, true, false]);
+        assert_eq!(judge(QUICK_WALK + 1), [true, false, false, false]);
     }
 }

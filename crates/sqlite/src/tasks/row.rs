@@ -1,13 +1,6 @@
 //! A task's row, and the categories that go with it.
 
-use std::collections::HashMap;
-
-use diesel::expression::{
-    AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate,
-};
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{Bool, Text};
 use diesel::sqlite::Sqlite;
 use tasks_domain::category::Category;
 use tasks_domain::store::StoreError;
@@ -17,7 +10,7 @@ use tasks_domain::task::{
 
 use crate::categories::CategoryRow;
 use crate::error::Failure;
-use crate::schema::{categories, task_categories, tasks};
+use crate::schema::tasks;
 use crate::values::{StoredId, optional_time, parsed, time};
 
 #[derive(Queryable, Selectable)]
@@ -36,7 +29,7 @@ pub(super) struct TaskRow {
 }
 
 impl TaskRow {
-    fn with(self, categories: Vec<Category>) -> Result<Task, StoreError> {
+    pub(super) fn with(self, categories: Vec<Category>) -> Result<Task, StoreError> {
         let description = self
             .description
             .map(|text| parsed("tasks.description", TaskDescription::parse(&text)))
@@ -75,85 +68,27 @@ fn priority(stored: i64) -> Result<Priority, StoreError> {
         .ok_or_else(|| StoreError::corrupt("tasks.priority"))
 }
 
-/// Makes tasks of rows, each with its categories by name, in one statement for all of them.
-pub(super) fn with_categories(
-    connection: &mut SqliteConnection,
-    rows: Vec<TaskRow>,
+/// Makes tasks of their rows, which are one for each of a task's categories, or one without. A task's rows
+/// follow each other.
+pub(super) fn tasks_of(
+    rows: impl Iterator<Item = QueryResult<(TaskRow, Option<CategoryRow>)>>,
 ) -> Result<Vec<Task>, Failure> {
-    let mut by_task: HashMap<StoredId, Vec<Category>> = HashMap::new();
-    if !rows.is_empty() {
-        let assigned: Vec<(StoredId, CategoryRow)> = task_categories::table
-            .inner_join(categories::table)
-            .filter(OfTasks::new(&rows))
-            .order(categories::name)
-            .select((task_categories::task_id, CategoryRow::as_select()))
-            .load(connection)?;
-        for (task, category) in assigned {
-            by_task.entry(task).or_default().push(category.try_into()?);
+    let mut tasks: Vec<Task> = Vec::new();
+    for row in rows {
+        let (row, category) = row?;
+        let category = category.map(Category::try_from).transpose()?;
+        match tasks.last_mut().filter(|task| task.id == row.id.get()) {
+            Some(task) => task.categories.extend(category),
+            None => tasks.push(row.with(category.into_iter().collect())?),
         }
     }
-    let tasks: Result<_, _> = rows
-        .into_iter()
-        .map(|row| {
-            let categories = by_task.remove(&row.id).unwrap_or_default();
-            row.with(categories)
-        })
-        .collect();
-    Ok(tasks?)
-}
-
-/// Makes a task of its rows, one for each of its categories, or one without.
-pub(super) fn with_each_category(
-    rows: Vec<(TaskRow, Option<CategoryRow>)>,
-) -> Result<Option<Task>, StoreError> {
-    let (mut tasks, categories): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-    let Some(task) = tasks.pop() else {
-        return Ok(None);
-    };
-    let categories: Result<_, _> = categories
-        .into_iter()
-        .flatten()
-        .map(Category::try_from)
-        .collect();
-    Ok(Some(task.with(categories?)?))
-}
-
-/// `task_id` is one of these. Diesel's own `eq_any` has as many parameters as values, so that
-/// each number of them would be another statement, and Diesel prepares such ones every time.
-/// This has one parameter, a JSON list of the ids in hex.
-#[derive(QueryId)]
-struct OfTasks {
-    ids: String,
-}
-
-impl OfTasks {
-    fn new(rows: &[TaskRow]) -> Self {
-        let ids: Vec<_> = rows
-            .iter()
-            .map(|row| format!("\"{}\"", row.id.hex()))
-            .collect();
-        Self {
-            ids: format!("[{}]", ids.join(",")),
-        }
+    for task in &mut tasks {
+        by_name(&mut task.categories);
     }
+    Ok(tasks)
 }
 
-impl QueryFragment<Sqlite> for OfTasks {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql("`task_categories`.`task_id` IN (SELECT unhex(value) FROM json_each(");
-        out.push_bind_param::<Text, _>(&self.ids)?;
-        out.push_sql("))");
-        Ok(())
-    }
+/// Sorts categories by name, by code point. There are so few of a task that SQLite would take longer.
+fn by_name(categories: &mut [Category]) {
+    categories.sort_unstable_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
 }
-
-impl Expression for OfTasks {
-    type SqlType = Bool;
-}
-
-impl ValidGrouping<()> for OfTasks {
-    type IsAggregate = is_aggregate::No;
-}
-
-impl<Source> SelectableExpression<Source> for OfTasks where Self: AppearsOnTable<Source> {}
-impl<Source> AppearsOnTable<Source> for OfTasks {}
