@@ -124,9 +124,9 @@ fn is_soon_draining(client: &Client) {
 
 #[test]
 fn until_balancers_have_noticed_it_goes_on() {
-    // As long as it takes, and the second signal ends it.
+    // As long as it takes, and another signal ends it.
     let setup = Setup::new().with("SHUTDOWN_DELAY_SECONDS", "300");
-    let service = setup.start();
+    let mut service = setup.start();
     let (client, _) = service.register("ada@example.com");
     let (path, _) = client.create_task("Before");
     assert_eq!(client.get(&path).header("connection"), "");
@@ -140,7 +140,27 @@ fn until_balancers_have_noticed_it_goes_on() {
         assert_eq!(answer.header("connection"), "close");
     }
     assert_eq!(service.client().get("/health/live").status, 200);
-    assert_eq!(service.stop(Signal::Terminate).status, 143);
+    let output = eventually("a later signal ends it at once", || {
+        service.signal(Signal::Terminate);
+        service.ended()
+    });
+    assert_eq!(output.status, 143, "{output:?}");
+}
+
+#[test]
+fn a_signal_that_comes_twice_at_once_ends_the_service_with_success() {
+    // Long enough for both to be seen while it goes on.
+    let setup = Setup::new().with("SHUTDOWN_DELAY_SECONDS", "1");
+    for signals in [
+        [Signal::Terminate, Signal::Interrupt],
+        [Signal::Interrupt, Signal::Terminate],
+    ] {
+        let service = setup.start();
+        service.signals(&signals);
+        let output = service.wait();
+        assert_eq!(output.status, 0, "{signals:?}: {output:?}");
+        assert!(output.stdout.contains("\"stopped\""), "{output:?}");
+    }
 }
 
 #[test]

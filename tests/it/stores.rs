@@ -12,7 +12,11 @@ use crate::support::{
     database_on, eventually, on_every_store, postgres, redis,
 };
 
-on_every_store!(cleanup_removes_what_is_over);
+on_every_store!(
+    a_schema_behind_is_said_at_start,
+    a_schema_ahead_is_said_at_start_and_by_migrate,
+    cleanup_removes_what_is_over,
+);
 
 /// `EX_CONFIG` of `sysexits.h`.
 const CONFIG_STATUS: i32 = 78;
@@ -48,12 +52,25 @@ fn is_soon_ready(service: &Service) {
     });
 }
 
-/// How often the log says that the database cannot be used.
-fn unusable(log: &[Value]) -> usize {
-    let says_so = |line: &&Value| {
-        line["level"] == "WARN" && line["message"] == "the database cannot be used yet"
+/// What the log says of troubles, other than of single requests.
+fn troubles(log: &[Value]) -> Vec<&Value> {
+    let is_trouble = |line: &&Value| {
+        (line["level"] == "WARN" || line["level"] == "ERROR") && line["request_id"].is_null()
     };
-    log.iter().filter(says_so).count()
+    log.iter().filter(is_trouble).collect()
+}
+
+/// The one trouble that the log tells of.
+fn one_trouble(log: &[Value]) -> &Value {
+    let troubles = troubles(log);
+    assert_eq!(troubles.len(), 1, "one clear line: {troubles:#?}");
+    troubles[0]
+}
+
+fn tells_of_trouble(service: &Service) {
+    eventually("the log tells of trouble", || {
+        (!troubles(&service.log()).is_empty()).then_some(())
+    });
 }
 
 #[test]
@@ -88,7 +105,7 @@ fn instances_that_start_at_once_migrate_once() {
         let output = service.stop(Signal::Terminate);
         assert_eq!(output.status, 0, "{output:?}");
         let log = output.log();
-        assert_eq!(unusable(&log), 0, "{log:?}");
+        assert_eq!(troubles(&log), [&Value::Null; 0]);
         let names = log.iter().filter(|line| line["message"] == "migrated");
         migrated.extend(names.map(|line| line["migration"].to_string()));
     }
@@ -113,6 +130,8 @@ fn a_service_that_does_not_migrate_waits_for_somebody_who_does() {
     assert_eq!(output.status, 0, "{output:?}");
     is_soon_ready(&service);
     assert_eq!(register(&service).status, 201);
+    // So does what works beside the requests.
+    service.mail_token("verify_email", "ada@example.com", 1);
 
     // Somebody goes back: no more data until the schema fits again.
     assert_eq!(setup.run(&["migrate", "down"]).status, 0);
@@ -121,6 +140,64 @@ fn a_service_that_does_not_migrate_waits_for_somebody_who_does() {
     });
     assert_eq!(setup.run(&["migrate", "up"]).status, 0);
     is_soon_ready(&service);
+}
+
+/// Starts a service whose schema is not its own, and returns the one line that says so.
+fn said_of_schema(setup: &Setup) -> Value {
+    let service = setup.start_listening();
+    tells_of_trouble(&service);
+    is_up_without_readiness(&service);
+    let output = service.stop(Signal::Terminate);
+    assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+    let log = output.log();
+    let is_said_well = |line: &Value| line["message"] == "the database answers";
+    assert!(!log.iter().any(is_said_well), "{log:#?}");
+    let said = one_trouble(&log);
+    assert_eq!(said["level"], "WARN", "{said}");
+    said.clone()
+}
+
+fn is_up_without_readiness(service: &Service) {
+    let client = service.client();
+    assert_eq!(client.get("/health/ready").status, 503);
+    assert_eq!(client.get("/health/live").status, 200);
+}
+
+fn a_schema_behind_is_said_at_start(store: &Store) {
+    let setup = store.setup.clone().with("RUN_MIGRATIONS", "false");
+    let said = said_of_schema(&setup);
+    let all = setup.run(&["migrate"]).stdout.lines().count();
+    assert_eq!(said["pending"], all, "{said}");
+
+    assert_eq!(setup.run(&["migrate", "down"]).status, 0);
+    let said = said_of_schema(&setup);
+    assert_eq!(said["pending"], 1, "{said}");
+    let message = said["message"].as_str().unwrap();
+    assert!(message.contains("behind"), "{said}");
+    assert!(message.contains("`task-api migrate`"), "{said}");
+}
+
+fn a_schema_ahead_is_said_at_start_and_by_migrate(store: &Store) {
+    let setup = store.setup.clone();
+    assert_eq!(setup.run(&["migrate"]).status, 0);
+    store.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')");
+    for run_migrations in ["true", "false"] {
+        let setup = setup.clone().with("RUN_MIGRATIONS", run_migrations);
+        let said = said_of_schema(&setup);
+        assert_eq!(said["unknown"], 1, "{said}");
+        assert!(
+            said["message"].as_str().unwrap().contains("ahead"),
+            "{said}"
+        );
+    }
+    let output = setup.run(&["migrate", "up"]);
+    assert_eq!((output.status, output.stdout.as_str()), (1, ""));
+    let line = output.one_line();
+    assert!(line.contains("ahead"), "{line}");
+    assert!(line.contains("9999"), "{line}");
+    let status = setup.run(&["migrate", "status"]);
+    assert_eq!(status.status, 0, "{status:?}");
+    assert!(status.stdout.contains("unknown 9999\n"), "{status:?}");
 }
 
 #[test]
@@ -170,15 +247,15 @@ fn a_database_out_of_reach_is_said_without_the_password() {
         assert!(line.contains("cannot migrate the database"), "{line}");
 
         let service = setup.start_listening();
-        eventually("the log says it", || {
-            (unusable(&service.log()) > 0).then_some(())
-        });
+        tells_of_trouble(&service);
         is_up_without_data(&service);
         let output = service.stop(Signal::Terminate);
         assert_eq!((output.status, output.stderr.as_str()), (0, ""));
         assert!(!output.stdout.contains(HUSH), "{output:?}");
         let log = output.log();
-        assert_eq!(unusable(&log), 1, "{url}: {log:?}");
+        let said = one_trouble(&log);
+        assert_eq!(said["message"], "the database cannot be used yet", "{url}");
+        assert!(said["error"].is_string(), "{said}");
     }
 }
 
@@ -208,16 +285,29 @@ fn a_url_of_a_server_that_is_none_is_refused_at_start() {
 #[test]
 fn a_redis_out_of_reach_is_said_without_the_password() {
     let redis = redis();
-    redis.config(&["--requirepass", "another"]);
-    let wrong_password = redis
-        .url()
-        .replace("redis://", &format!("redis://:{HUSH}@"));
+    redis.config(&["--requirepass", SERVER_PASSWORD]);
+    let url = |scheme, password| {
+        redis
+            .url()
+            .replace("redis://", &format!("{scheme}://:{password}@"))
+    };
     for url in [
-        &format!("redis://:{HUSH}@{NOWHERE}"),
-        &format!("redis://:{HUSH}@no.such.host.invalid"),
-        &wrong_password,
+        format!("redis://:{HUSH}@{NOWHERE}"),
+        format!("redis://:{HUSH}@no.such.host.invalid"),
+        url("redis", HUSH),
+        format!("{}/99", url("redis", SERVER_PASSWORD)),
+        url("rediss", SERVER_PASSWORD),
     ] {
-        let service = Setup::new().with("REDIS_URL", url).start();
+        let service = Setup::new().with("REDIS_URL", &url).start_listening();
+        // Before anybody needs it.
+        eventually("the log says it", || {
+            let log = service.log();
+            let mut said = troubles(&log).into_iter().filter(|line| {
+                line["message"].to_string().contains("REDIS_URL") && line["error"].is_string()
+            });
+            said.next().map(drop)
+        });
+        is_soon_ready(&service);
         let (client, _) = service.register("ada@example.com");
         client.create_task("Write the report");
         let health = client.get("/health");
@@ -231,12 +321,12 @@ fn a_redis_out_of_reach_is_said_without_the_password() {
         );
         let output = service.stop(Signal::Terminate);
         assert_eq!((output.status, output.stderr.as_str()), (0, ""));
-        assert!(!output.stdout.contains(HUSH), "{output:?}");
+        for password in [HUSH, SERVER_PASSWORD] {
+            assert!(!output.stdout.contains(password), "{output:?}");
+        }
         let log = output.log();
-        let said = log
-            .iter()
-            .any(|line| line["level"] == "WARN" && line["message"].to_string().contains("redis"));
-        assert!(said, "{url}: {log:?}");
+        let named = |line: &&Value| line["message"].to_string().contains("REDIS_URL");
+        assert_eq!(log.iter().filter(named).count(), 1, "{url}: {log:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Two instances of the service are one to whoever uses them.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -13,8 +14,8 @@ use crate::support::{
 
 /// The contract: so long after its end a session may still be taken for open on another instance.
 const EVERYWHERE: Duration = Duration::from_secs(1);
-/// What a busy machine may add to that.
-const SLACK: Duration = Duration::from_secs(1);
+/// So often a machine may be too busy to be in time: who remembers for too long is late each time.
+const ATTEMPTS: usize = 3;
 
 /// Two processes with one key on one database.
 struct Pair {
@@ -139,21 +140,23 @@ impl Pair {
         });
     }
 
-    /// That a session that ended just now is over: at once on the first, and on the other in time.
-    fn is_soon_over(&self, grant: &Value) {
-        let ended = Instant::now();
+    /// That a session is over: at once on the first, and soon on the other. Whether it was in time there:
+    /// no request that was sent too long after the end found it open.
+    fn is_soon_over(&self, grant: &Value, ended: Instant) -> bool {
         let [one, other] = self.clients(grant);
         is_over(&one.me());
+        let mut last_sent = Duration::ZERO;
         eventually("the session is over", || {
-            let asked = ended.elapsed();
+            let sent = ended.elapsed();
             let answer = other.me();
-            if answer.status != 200 {
-                is_over(&answer);
-                return Some(());
+            if answer.status == 200 {
+                last_sent = sent;
+                return None;
             }
-            assert!(asked < EVERYWHERE + SLACK, "still open after {asked:?}");
-            None
+            is_over(&answer);
+            Some(())
         });
+        last_sent < EVERYWHERE
     }
 }
 
@@ -188,18 +191,30 @@ fn is_over(answer: &Answer) {
 /// Ends sessions in every way on one instance, and checks that they are over on the other too. What
 /// happens meanwhile is told how to end one, and how to check that it is over.
 fn ends_everywhere(pair: &Pair, meanwhile: impl Fn(&dyn Fn(), &dyn Fn())) {
-    let ended = Ending::ALL.map(|ending| {
-        let (grant, end) = pair.session(ending, &format!("{ending:?}@example.com").to_lowercase());
-        pair.both_remember(&grant);
-        let end = || {
-            // A stolen token gets nothing.
-            let stolen = matches!(ending, Ending::Theft);
-            let expected = if stolen { 401 } else { 204 };
-            assert_eq!(end(), expected, "{ending:?}");
-        };
-        meanwhile(&end, &|| pair.is_soon_over(&grant));
-        grant
-    });
+    let mut ended = Vec::new();
+    for ending in Ending::ALL {
+        let in_time = (0..ATTEMPTS).any(|attempt| {
+            let email = format!("{ending:?}.{attempt}@example.com").to_lowercase();
+            let (grant, end) = pair.session(ending, &email);
+            pair.both_remember(&grant);
+            let (at, in_time) = (Cell::new(None), Cell::new(true));
+            let end = || {
+                // A stolen token gets nothing.
+                let stolen = matches!(ending, Ending::Theft);
+                let expected = if stolen { 401 } else { 204 };
+                assert_eq!(end(), expected, "{ending:?}");
+                at.set(Some(Instant::now()));
+            };
+            let is_over = || {
+                let is_in_time = pair.is_soon_over(&grant, at.get().unwrap());
+                in_time.set(in_time.get() && is_in_time);
+            };
+            meanwhile(&end, &is_over);
+            ended.push(grant);
+            in_time.get()
+        });
+        assert!(in_time, "{ending:?}: still open after {EVERYWHERE:?}");
+    }
     // None comes back, nor when caches are believed again.
     let (_, another) = pair.services[0].register("another@example.com");
     pair.both_remember(&another);

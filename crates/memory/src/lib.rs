@@ -1,12 +1,10 @@
-//! Rate limiter and signed-in cache inside the process, for runs without Redis and in front of it.
+//! Rate limiter and signed-in cache inside the process, for runs without Redis.
 //!
 //! Both are tables of a bounded size in bytes that forget what was not used for the longest time.
 
-mod near_cache;
 mod rate_limiter;
 mod signed_in_cache;
 
-pub use near_cache::NearSignedInCache;
 pub use rate_limiter::MemoryRateLimiter;
 pub use signed_in_cache::MemorySignedInCache;
 

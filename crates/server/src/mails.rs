@@ -54,8 +54,13 @@ pub(crate) struct Senders {
 }
 
 impl Senders {
-    /// Begins to deliver.
-    pub(crate) fn start(delivery: DeliveryService, bell: &Bell) -> Self {
+    /// Begins to deliver when the database can be used. Until then it has no mail, and who looks after it
+    /// says what is wrong.
+    pub(crate) fn start(
+        delivery: DeliveryService,
+        bell: &Bell,
+        is_usable: &watch::Receiver<bool>,
+    ) -> Self {
         let delivery = Arc::new(delivery);
         let troubles = Arc::new(Troubles::default());
         let (closing, _) = watch::channel(None);
@@ -67,7 +72,7 @@ impl Senders {
                 troubles: troubles.clone(),
                 closing: closing.subscribe(),
             };
-            tasks.spawn(sender.run());
+            tasks.spawn(sender.run(is_usable.clone()));
         }
         Self { tasks, closing }
     }
@@ -105,9 +110,16 @@ struct Sender {
 }
 
 impl Sender {
-    async fn run(mut self) {
-        // A database that is just being migrated has no outbox yet.
-        self.wait().await;
+    async fn run(mut self, mut is_usable: watch::Receiver<bool>) {
+        tokio::select! {
+            biased;
+            usable = is_usable.wait_for(|is_usable| *is_usable) => {
+                if usable.is_err() {
+                    return;
+                }
+            }
+            _ = self.closing.changed() => return,
+        }
         loop {
             let end = *self.closing.borrow();
             if end.is_some_and(|end| end <= Instant::now()) {
@@ -237,6 +249,12 @@ mod tests {
         senders: Senders,
     }
 
+    /// Senders at work on a database that can be used.
+    fn start(delivery: DeliveryService, bell: &Bell) -> Senders {
+        let (_, is_usable) = watch::channel(true);
+        Senders::start(delivery, bell, &is_usable)
+    }
+
     /// Senders at work on an empty outbox.
     fn running() -> Running {
         let (store, mailer) = (FakeStore::default(), RecordingMailer::default());
@@ -247,7 +265,7 @@ mod tests {
             Arc::new(FakeMailTokens::default()),
             Arc::new(clock.clone()),
         );
-        let senders = Senders::start(delivery, &bell);
+        let senders = start(delivery, &bell);
         Running {
             store,
             mailer,
@@ -322,6 +340,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn nothing_is_sent_before_the_database_can_be_used() {
+        let (store, mailer) = (FakeStore::default(), RecordingMailer::default());
+        let delivery = || {
+            DeliveryService::new(
+                Arc::new(store.clone()),
+                Arc::new(mailer.clone()),
+                Arc::new(FakeMailTokens::default()),
+                Arc::new(FrozenClock::at_noon()),
+            )
+        };
+        let (usable, is_usable) = watch::channel(false);
+        add(&store, 1).await;
+        let senders = Senders::start(delivery(), &Bell::default(), &is_usable);
+        tokio::time::sleep(POLL * 5).await;
+        senders.finish().await;
+        assert_eq!(mailer.sent().len(), 0);
+
+        let senders = Senders::start(delivery(), &Bell::default(), &is_usable);
+        usable.send_replace(true);
+        tokio::time::sleep(POLL * 5).await;
+        assert_eq!(mailer.sent().len(), 1);
+        senders.finish().await;
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_is_due_is_sent_before_the_service_goes_away() {
         let running = running();
         running.add(20).await;
@@ -343,7 +386,7 @@ mod tests {
             Arc::new(FakeMailTokens::default()),
             Arc::new(FrozenClock::at_noon()),
         );
-        let senders = Senders::start(delivery, &bell);
+        let senders = start(delivery, &bell);
         add(&store, SENDERS + 1).await;
         tokio::time::sleep(POLL * 2).await;
         senders.finish().await;
@@ -376,7 +419,7 @@ mod tests {
             Arc::new(FakeMailTokens::default()),
             Arc::new(FrozenClock::at_noon()),
         );
-        let senders = Senders::start(delivery, &bell);
+        let senders = start(delivery, &bell);
         add(&store, 1).await;
         // In the middle of the sending.
         tokio::time::sleep(POLL + POLL / 2).await;
@@ -398,7 +441,7 @@ mod tests {
             Arc::new(FakeMailTokens::default()),
             Arc::new(FrozenClock::at_noon()),
         );
-        let _senders = Senders::start(delivery, &bell);
+        let _senders = start(delivery, &bell);
         add(&store, SENDERS).await;
         tokio::time::sleep(POLL * 2 + DeliveryService::ATTEMPT).await;
         assert_eq!(store.waiting().len(), 0);

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use clap::ValueEnum;
+use tasks_postgres::PgStore;
 use tasks_sqlite::{MigrationState, SqliteOptions, SqliteStore};
 
 use crate::config::{Config, Database};
@@ -41,6 +42,11 @@ fn migrate_file(path: &Path, direction: Direction) -> Result<String, Failure> {
             .map(|states| list(&states))
             .map_err(failed);
     }
+    if direction == Direction::Up {
+        let states = SqliteStore::migration_status(path).map_err(failed)?;
+        let unknown = states.iter().filter(|state| !state.known);
+        is_not_ahead(path.display(), unknown.map(|state| &*state.name))?;
+    }
     let store = SqliteStore::open(path, SqliteOptions::default())
         .map_err(|error| Failure::new("cannot open the database", &error))?;
     let done = if direction == Direction::Down {
@@ -64,11 +70,27 @@ async fn migrate_server(config: &Config, direction: Direction) -> Result<String,
     let Store::Postgres(store) = Store::open(config)? else {
         return Err(Failure::Other("the database is no server".to_owned()));
     };
-    let done = match direction {
-        Direction::Up => store
-            .migrate_up()
-            .await
-            .map(|names| report("applied", names)),
+    let done = migrate_open_server(&store, config.database_place(), direction).await;
+    store.close().await;
+    done
+}
+
+async fn migrate_open_server(
+    store: &PgStore,
+    place: impl Display,
+    direction: Direction,
+) -> Result<String, Failure> {
+    let failed = |error| Failure::new(&format!("cannot migrate the database {place}"), &error);
+    match direction {
+        Direction::Up => {
+            let states = store.migration_status().await.map_err(failed)?;
+            let unknown = states.iter().filter(|state| !state.known);
+            is_not_ahead(&place, unknown.map(|state| &*state.name))?;
+            store
+                .migrate_up()
+                .await
+                .map(|names| report("applied", names))
+        }
         Direction::Down => store
             .migrate_down()
             .await
@@ -77,14 +99,23 @@ async fn migrate_server(config: &Config, direction: Direction) -> Result<String,
             .migration_status()
             .await
             .map(|states| list_of_server(&states)),
-    };
-    store.close().await;
-    done.map_err(|error| {
-        Failure::new(
-            &format!("cannot migrate the database {}", config.database_place()),
-            &error,
-        )
-    })
+    }
+    .map_err(failed)
+}
+
+/// Whoever wants a schema up to date that is a newer program's has started the wrong one.
+fn is_not_ahead<'a>(
+    place: impl Display,
+    unknown: impl Iterator<Item = &'a str>,
+) -> Result<(), Failure> {
+    let unknown: Vec<&str> = unknown.collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Other(format!(
+        "the database {place} is ahead of this version, which does not know {}: run a newer one",
+        unknown.join(", ")
+    )))
 }
 
 fn report<T: Display>(what: &str, names: impl IntoIterator<Item = T>) -> String {

@@ -14,7 +14,7 @@ use tasks_domain::mail::{DeliveryService, MailTokens, Mailer};
 use tasks_domain::rate_limit::RateLimiter;
 use tasks_domain::task::TaskService;
 use tasks_http::{Health, Listeners, Services, Settings};
-use tasks_memory::{MemoryRateLimiter, MemorySignedInCache, NearSignedInCache};
+use tasks_memory::{MemoryRateLimiter, MemorySignedInCache};
 use tasks_redis::RedisStore;
 use tasks_security::{
     BcryptHasher, HmacMailTokens, JwtIssuer, RandomTokens, SystemClock, UuidV7Ids,
@@ -68,11 +68,12 @@ async fn run(config: &Config, metrics: Option<&Metrics>) -> Result<(), Failure> 
         Some(store) => store,
         None => Store::open(config)?,
     };
-    store.prepare(config)?;
+    let is_usable = store.prepare(config).await?;
     let bell = Bell::default();
     let Parts { services, delivery } =
         parts(config, &store, redis.as_ref(), metrics, &address, &bell)?;
-    let senders = Senders::start(delivery, &bell);
+    let senders = Senders::start(delivery, &bell, &is_usable);
+    let redis_check = redis.clone().map(|redis| tokio::spawn(check(redis)));
     let housekeeping = housekeeping::start(store.ports().housekeeping_service(config));
     let watch = config
         .metrics
@@ -99,6 +100,9 @@ async fn run(config: &Config, metrics: Option<&Metrics>) -> Result<(), Failure> 
     let served = tasks_http::serve(listeners, services, settings(config), shutdown).await;
     // What it was about to remove can be removed another time.
     housekeeping.abort();
+    if let Some(redis_check) = redis_check {
+        redis_check.abort();
+    }
     if let Some(watch) = watch {
         watch.abort();
     }
@@ -155,6 +159,17 @@ fn redis(config: &Config) -> Result<Option<RedisStore>, Failure> {
     Ok(config.redis.as_ref().map(open).transpose()?)
 }
 
+/// Asks Redis beside the start, which does not wait for it: what is wrong with it is said before a request
+/// needs it.
+async fn check(redis: RedisStore) {
+    if let Err(error) = redis.check().await {
+        warn!(
+            error = Failure::causes(&error),
+            "the Redis at REDIS_URL cannot be used: requests go on without shared limits"
+        );
+    }
+}
+
 /// What serves, and what works beside it.
 struct Parts {
     services: Services,
@@ -195,7 +210,7 @@ fn parts(
     let cache: Arc<dyn SignedInCache>;
     if let Some(redis) = redis {
         limiter = Arc::new(redis.clone());
-        cache = Arc::new(NearSignedInCache::of(Arc::new(redis.clone())));
+        cache = Arc::new(redis.clone());
     } else {
         limiter = in_process.clone();
         cache = Arc::new(match config.database {

@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use tasks_domain::account::{SessionRepository, UserRepository};
 use tasks_domain::category::CategoryRepository;
-use tasks_domain::health::{HealthProbe, PoolProbe, SchemaProbe};
+use tasks_domain::health::{HealthProbe, PoolProbe, SchemaProbe, SchemaState};
 use tasks_domain::housekeeping::{Housekeeping, HousekeepingService};
 use tasks_domain::mail::Outbox;
 use tasks_domain::task::TaskRepository;
 use tasks_postgres::{PgOptions, PgStore};
 use tasks_security::SystemClock;
 use tasks_sqlite::{SqliteOptions, SqliteStore};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::config::{self, Config, ConfigError, Database};
 use crate::failure::Failure;
 
-/// How long to wait before a database that did not answer is asked again.
+/// How long to wait before a database that cannot be used is asked again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The store that the configuration names.
@@ -114,26 +115,34 @@ impl Store {
         }
     }
 
-    /// Brings the schema up to date if the configuration says so. Of a server this happens beside
-    /// the serving, again and again until it answers; until then readiness says so.
-    pub(crate) fn prepare(&self, config: &Config) -> Result<(), Failure> {
+    /// Brings the schema up to date if the configuration says so, and says what is wrong with the
+    /// database, if anything is. Of a server this happens beside the serving, again and again until it can
+    /// be used; until then readiness says so.
+    ///
+    /// Returns whether it can be used: work that nobody waits for need not begin before.
+    pub(crate) async fn prepare(&self, config: &Config) -> Result<watch::Receiver<bool>, Failure> {
+        let (usable, is_usable) = watch::channel(false);
         match self {
             Self::Sqlite(store) => {
+                let place = config.database_place();
                 if config.run_migrations {
-                    let applied = store.migrate_up().map_err(|error| {
-                        Failure::new(
-                            &format!("cannot migrate the database {}", config.database_place()),
-                            &error,
-                        )
-                    })?;
-                    report(applied);
+                    report(store.migrate_up().map_err(|error| {
+                        Failure::new(&format!("cannot migrate the database {place}"), &error)
+                    })?);
                 }
+                let schema = store.schema().await.map_err(|error| {
+                    Failure::new(&format!("cannot read the database {place}"), &error)
+                })?;
+                if schema != SchemaState::Current {
+                    say(&Ok(schema));
+                }
+                usable.send_replace(fits(schema));
             }
             Self::Postgres(store) => {
-                tokio::spawn(prepare_server(store.clone(), config.run_migrations));
+                tokio::spawn(prepare_server(store.clone(), config.run_migrations, usable));
             }
         }
-        Ok(())
+        Ok(is_usable)
     }
 
     /// Waits for what is under way, and closes the store.
@@ -146,31 +155,55 @@ impl Store {
 }
 
 /// Says each kind of failure once, so that an outage does not fill the log.
-async fn prepare_server(store: PgStore, run_migrations: bool) {
-    let mut said = String::new();
+async fn prepare_server(store: PgStore, run_migrations: bool, usable: watch::Sender<bool>) {
+    let mut said = None;
     loop {
-        let result = if run_migrations {
-            store
-                .migrate_up()
-                .await
-                .map(report)
-                .map_err(|error| Failure::causes(&error))
-        } else {
-            store
-                .schema()
-                .await
-                .map(drop)
-                .map_err(|error| Failure::causes(&error))
-        };
-        let Err(error) = result else {
-            info!("the database answers");
-            return;
-        };
-        if error != said {
-            warn!(%error, "the database cannot be used yet");
-            said = error;
+        let found = schema_of_server(&store, run_migrations).await;
+        if said.as_ref() != Some(&found) {
+            say(&found);
         }
+        if found.as_ref().is_ok_and(|schema| fits(*schema)) {
+            usable.send_replace(true);
+            return;
+        }
+        said = Some(found);
         tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// How the schema stands, after it was brought up to date if that is wanted.
+async fn schema_of_server(store: &PgStore, run_migrations: bool) -> Result<SchemaState, String> {
+    let schema = async || {
+        let schema = store.schema().await;
+        schema.map_err(|error| Failure::causes(&error))
+    };
+    let found = schema().await?;
+    if !run_migrations || !matches!(found, SchemaState::Behind(_)) {
+        return Ok(found);
+    }
+    let applied = store.migrate_up().await;
+    report(applied.map_err(|error| Failure::causes(&error))?);
+    schema().await
+}
+
+/// Whether this version can work with the schema. A migration only adds, so it can with a newer one, too, though
+/// it does not ask for requests then.
+const fn fits(schema: SchemaState) -> bool {
+    matches!(schema, SchemaState::Current | SchemaState::Ahead(_))
+}
+
+fn say(found: &Result<SchemaState, String>) {
+    match found {
+        Ok(SchemaState::Current) => info!("the database answers"),
+        Ok(SchemaState::Behind(pending)) => warn!(
+            pending,
+            "the schema is behind this version: not ready before `task-api migrate`"
+        ),
+        Ok(SchemaState::Ahead(unknown)) => warn!(
+            unknown,
+            "the schema is ahead of this version: not ready, run a newer one"
+        ),
+        Err(error) => warn!(%error, "the database cannot be used yet"),
     }
 }
 
@@ -182,8 +215,6 @@ fn report(applied: Vec<String>) {
 
 #[cfg(test)]
 mod tests {
-    use tasks_domain::health::SchemaState;
-
     use crate::config::Source;
 
     use super::*;
@@ -201,9 +232,10 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let config = config(&folder, &[("RUN_MIGRATIONS", run_migrations)]);
             let store = Store::open(&config).unwrap();
-            store.prepare(&config).unwrap();
+            let is_usable = *store.prepare(&config).await.unwrap().borrow();
             let state = store.ports().schema.schema().await.unwrap();
             assert_eq!(state == SchemaState::Current, up_to_date, "{state:?}");
+            assert_eq!(is_usable, up_to_date);
             store.close().await;
         }
     }

@@ -164,9 +164,11 @@ impl Process {
         }
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    /// Sends it, or several with nothing in between.
+    pub(super) fn signal(&self, signals: &[Signal]) {
         // The shell's own `kill`: there may be no program of that name.
-        let script = format!("kill -{} {}", signal.name(), self.id());
+        let kill = |signal: &Signal| format!("kill -{} {}", signal.name(), self.id());
+        let script = signals.iter().map(kill).collect::<Vec<_>>().join(" && ");
         let sent = Command::new("sh").args(["-c", &script]).status().unwrap();
         assert!(sent.success());
     }
@@ -185,7 +187,7 @@ impl Process {
             return;
         }
         if !std::thread::panicking() {
-            self.signal(Signal::Terminate);
+            self.signal(&[Signal::Terminate]);
             poll(POLLS_FOR_END, || self.child.try_wait().unwrap());
         }
         self.child.kill().ok();

@@ -303,7 +303,17 @@ impl Service {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        self.process.signal(signal);
+        self.signals(&[signal]);
+    }
+
+    /// Sends these with nothing in between.
+    pub(crate) fn signals(&self, signals: &[Signal]) {
+        self.process.signal(signals);
+    }
+
+    /// How the process ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<Output> {
+        self.process.ended()
     }
 
     /// Waits until the process ends.

@@ -180,9 +180,32 @@ fn not_ready(schema: Option<SchemaState>) -> Option<String> {
         Some(SchemaState::Behind(pending)) => Some(format!(
             "{pending} migrations are pending: run `task-api migrate`"
         )),
+        Some(SchemaState::Ahead(1)) => Some(
+            "the database has 1 migration that this version does not know: run a newer one"
+                .to_owned(),
+        ),
         Some(SchemaState::Ahead(unknown)) => Some(format!(
             "the database has {unknown} migrations that this version does not know: run a newer one"
         )),
         None => Some("the database does not answer".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_migration_is_no_plural() {
+        for (schema, expected) in [
+            (SchemaState::Behind(1), "1 migration is pending"),
+            (SchemaState::Behind(2), "2 migrations are pending"),
+            (SchemaState::Ahead(1), "1 migration that this version"),
+            (SchemaState::Ahead(2), "2 migrations that this version"),
+        ] {
+            let reason = not_ready(Some(schema)).unwrap();
+            assert!(reason.contains(expected), "{reason}");
+        }
+        assert_eq!(not_ready(Some(SchemaState::Current)), None);
     }
 }

@@ -389,3 +389,49 @@ async fn housekeeping_leaves_what_others_have() {
     using.commit().await.unwrap();
     assert_eq!(remove().await.unwrap(), Removal::Removed(1));
 }
+
+/// Both have seen that the token is good before either exchanges it.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_wait_with_one_token_one_exchanges_it() {
+    let test = TestStore::migrated().await;
+    let ada = user(&test.store).await;
+    let found = test.store.find_credentials(&ada.email).await.unwrap();
+    let session = build::session(noon());
+    let digest = session.refresh_token.digest.clone();
+    let opened = test
+        .store
+        .open(ada.id, found.unwrap().password_hash, session, noon());
+    opened.await.unwrap();
+
+    let holder = test.client().await;
+    holder
+        .batch_execute("BEGIN; SELECT FROM sessions FOR UPDATE")
+        .await
+        .unwrap();
+    let waiting = [(); 2].map(|()| {
+        let (store, digest) = (test.store.clone(), digest.clone());
+        let successor = build::refresh_token(noon());
+        tokio::spawn(async move { store.rotate(&digest, successor, build::client()).await })
+    });
+    let blocked = "SELECT pid::text FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while test.query(blocked).await.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    holder.batch_execute("COMMIT").await.unwrap();
+
+    let rotations = join_all(waiting).await;
+    let mut rotations: Vec<_> = rotations
+        .into_iter()
+        .map(|rotation| match rotation.unwrap().unwrap() {
+            Rotation::Rotated { .. } => "rotated",
+            Rotation::Retried(_) => "retried",
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    rotations.sort_unstable();
+    assert_eq!(rotations, ["retried", "rotated"]);
+    let good = "SELECT count(*)::text FROM refresh_tokens WHERE revoked_at IS NULL AND session_id = \
+                (SELECT session_id FROM refresh_tokens WHERE revoked_at IS NOT NULL)";
+    assert_eq!(test.query(good).await, ["1"]);
+}
