@@ -228,8 +228,8 @@ impl Link {
 
     /// Does something with a connection, unless the breaker is open; opens it on a failure.
     ///
-    /// It may be done twice, so it must not matter if it is. It is done on the main runtime: on a
-    /// busy worker of the server the time limit would measure the worker, not Redis.
+    /// It may be done twice, so it must not matter if it is. The connection is driven by the main runtime, so an
+    /// answer that came in time counts also where the caller's worker was too busy to look for it.
     pub(crate) async fn run<T, F>(
         self: &Arc<Self>,
         command: Command,
@@ -242,11 +242,16 @@ impl Link {
         if self.breaker().is_open() {
             return Err(Failure::Open.into_store_error());
         }
-        let link = self.clone();
-        let attempt = async move { link.attempt(link.time_limit, command, operation).await };
-        let attempt = self.runtime.spawn(attempt.in_current_span());
-        // It fails only where the runtime ends.
-        let result = attempt.await.unwrap_or(Err(Failure::Closed));
+        let deadline = Deadline::after(self.time_limit);
+        let mut result = self.once(deadline, command, &operation).await;
+        if let Err(failure) = result {
+            let link = self.clone();
+            let mend = async move { link.mend(failure, deadline, command, &operation).await };
+            // In a task, which ends even if the caller gives up: what Redis has to forget it forgets.
+            let mend = self.runtime.spawn(mend.in_current_span());
+            // It fails only where the runtime ends.
+            result = mend.await.unwrap_or(Err(Failure::Closed));
+        }
         result.map_err(|failure| {
             self.trip(&failure);
             failure.into_store_error()
@@ -267,22 +272,39 @@ impl Link {
         F: Future<Output = RedisResult<T>> + Send,
     {
         let deadline = Deadline::after(limit);
-        let twice = async {
-            match self.once(deadline, command, &operation).await {
-                // An idle connection that Redis, or a proxy before it, has closed meanwhile. Redis
-                // may have been away, or have begun anew with what it knew long ago.
-                Err(Failure::Redis(error)) if error.is_unrecoverable_error() => {
-                    self.forget_connections();
-                    let forget = signed_in_cache::forget_everybody;
-                    self.once(deadline, Command::UNLINK, &forget).await?;
-                    self.once(deadline, command, &operation).await
-                }
-                result => result,
-            }
+        match self.once(deadline, command, &operation).await {
+            Err(failure) => self.mend(failure, deadline, command, &operation).await,
+            result => result,
+        }
+    }
+
+    /// Does it once more if the connection was broken, within the same time limit.
+    async fn mend<T, F>(
+        &self,
+        failure: Failure,
+        deadline: Deadline,
+        command: Command,
+        operation: &(impl Fn(MultiplexedConnection) -> F + Send + Sync),
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = RedisResult<T>> + Send,
+    {
+        // One that does not answer is no different from one that leads nowhere.
+        self.forget_connections();
+        // An idle connection that Redis, or a proxy before it, has closed meanwhile. Redis may have been away, or
+        // have begun anew with what it knew long ago.
+        let was_closed =
+            matches!(&failure, Failure::Redis(error) if error.is_unrecoverable_error());
+        if !was_closed {
+            return Err(failure);
+        }
+        let again = async {
+            let forget = signed_in_cache::forget_everybody;
+            self.once(deadline, Command::UNLINK, &forget).await?;
+            self.once(deadline, command, operation).await
         };
-        let result = twice.await;
+        let result = again.await;
         if result.is_err() {
-            // One that does not answer is no different from one that leads nowhere.
             self.forget_connections();
         }
         result

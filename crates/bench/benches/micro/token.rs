@@ -50,9 +50,18 @@ fn check(
     bencher.bench(verify);
 }
 
+/// Its signature is remembered.
 #[divan::bench]
-fn valid(bencher: Bencher<'_, '_>) {
+fn seen_before(bencher: Bencher<'_, '_>) {
     check(bencher, &token(&ours()), Duration::ZERO, Ok(()));
+}
+
+#[divan::bench]
+fn seen_first(bencher: Bencher<'_, '_>) {
+    let issuer = ours();
+    bencher
+        .with_inputs(|| token(&issuer))
+        .bench_refs(|token| issuer.verify(black_box(token.expose_secret()), noon()));
 }
 
 #[divan::bench]
