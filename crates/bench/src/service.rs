@@ -49,11 +49,11 @@ pub(crate) struct Service {
     shell: Child,
     pid: u32,
     url: String,
-    to_first_answer: Duration,
+    to_ready: Duration,
 }
 
 impl Service {
-    /// Starts it over a store, and waits for its first answer.
+    /// Starts it over a store, and waits until it is ready.
     pub(crate) fn start(binary: &Path, store: &Store, limiter: Limiter) -> Result<Self, Failure> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let is_limited = if limiter == Limiter::On {
@@ -93,15 +93,15 @@ impl Service {
             shell,
             pid: pid.trim().parse()?,
             url: format!("http://127.0.0.1:{port}"),
-            to_first_answer: Duration::ZERO,
+            to_ready: Duration::ZERO,
         };
-        while !answers(port) {
+        while !is_ready(port) {
             if begin.elapsed() > START || !service.is_running() {
                 return Err("the service does not start".into());
             }
             wait(POLL);
         }
-        service.to_first_answer = begin.elapsed();
+        service.to_ready = begin.elapsed();
         Ok(service)
     }
 
@@ -113,9 +113,9 @@ impl Service {
         &self.url
     }
 
-    /// From the start of the process to the first answer.
-    pub(crate) const fn to_first_answer(&self) -> Duration {
-        self.to_first_answer
+    /// From the start of the process to the answer that it is ready.
+    pub(crate) const fn to_ready(&self) -> Duration {
+        self.to_ready
     }
 
     fn is_running(&self) -> bool {
@@ -132,13 +132,14 @@ impl Drop for Service {
     }
 }
 
-/// Whether it is alive. On a bare socket, since a client that keeps connections would be measured too.
-fn answers(port: u16) -> bool {
+/// Whether it is ready: a database server is migrated beside the serving. On a bare socket, since a client that
+/// keeps connections would be measured too.
+fn is_ready(port: u16) -> bool {
     let ask = || {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(ANSWER))?;
         stream.write_all(
-            b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

@@ -126,7 +126,7 @@ impl<'a> Session<'a> {
         let mut at_rest = 0.0;
         for _ in 0..STARTS {
             let service = Service::start(&self.plan.service, &self.store, Limiter::On)?;
-            starts.push(service.to_first_answer());
+            starts.push(service.to_ready());
             if starts.len() == STARTS {
                 wait(REST);
                 at_rest = cpu::memory(service.pid())?.now;
