@@ -423,10 +423,15 @@ async fn of_two_who_wait_with_one_token_one_exchanges_it() {
     let rotations = join_all(waiting).await;
     let mut rotations: Vec<_> = rotations
         .into_iter()
-        .map(|rotation| match rotation.unwrap().unwrap() {
-            Rotation::Rotated { .. } => "rotated",
-            Rotation::Retried(_) => "retried",
-            other => panic!("{other:?}"),
+        .map(|rotation| {
+            let rotation = rotation.unwrap().unwrap();
+            match &rotation {
+                Rotation::Rotated { .. } => "rotated",
+                Rotation::Retried(_) => "retried",
+                Rotation::Refused | Rotation::Ended(_) | Rotation::Reused(_) => {
+                    panic!("{rotation:?}")
+                }
+            }
         })
         .collect();
     rotations.sort_unstable();
