@@ -11,8 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::pool::{self, Connector};
 use crate::target::{ConnectError, Route};
 
-/// One connection of so many is everybody's, for mails, housekeeping and whoever has none of its own free.
-const SHARED: usize = 4;
+/// One connection of so many is everybody's: for transactions, mails, housekeeping, and whoever has none of its own
+/// free. Half of them, as transactions may wait for one another's locks.
+const SHARED: usize = 2;
 
 /// The connections of a store. Each is driven by the runtime that opened it, so whoever is on another one
 /// wakes a thread to ask, and is woken by it for the answer, which costs more than most statements. Hence
@@ -249,6 +250,63 @@ mod tests {
         assert_eq!(shared.status().size, 2);
         assert_eq!(store.places.0.owners.read().unwrap().len(), max_owners);
         store.check().await.unwrap();
+    }
+
+    /// A unit of work that has a connection until it is let go.
+    async fn hold(store: &PgStore, gate: &Arc<Semaphore>) -> Result<(), StoreError> {
+        let unit = store.read(Arc::clone(gate), |session, gate| {
+            Box::pin(async move {
+                session.batch_execute("SELECT 1").await?;
+                gate.acquire().await.unwrap().forget();
+                Ok(())
+            })
+        });
+        unit.await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn where_all_are_in_use_a_worker_waits_for_one_of_its_own() {
+        let Opened {
+            store,
+            database: _database,
+        } = Opened::empty().await;
+        let (own, all) = (store.places.0.size, &store.places.0.pool);
+        let everybodys = Arc::new(Semaphore::new(0));
+        let held = (0..all.status().max_size).map(|_| hold(&store, &everybodys));
+        let of_worker = store.clone();
+        let worker = async {
+            while store.places.has_room() {
+                tokio::task::yield_now().await;
+            }
+            let worker = on_a_worker(move || async move {
+                let workers = Arc::new(Semaphore::new(0));
+                let held = (0..own).map(|_| hold(&of_worker, &workers));
+                let one_more = async {
+                    while workers_room(&of_worker) > 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    workers.add_permits(1);
+                    at_once(&of_worker, 1).await.unwrap();
+                    workers.add_permits(own);
+                };
+                let (held, ()) = futures_util::join!(try_join_all(held), one_more);
+                held.map(drop)
+            });
+            ended(worker).unwrap();
+            assert!(!store.places.has_room());
+            everybodys.add_permits(all.status().max_size);
+        };
+        let (held, ()) = futures_util::join!(try_join_all(held), worker);
+        held.unwrap();
+    }
+
+    /// How many more units of work the only worker may have at once.
+    fn workers_room(store: &PgStore) -> usize {
+        let owners = store.places.0.owners.read().unwrap();
+        owners
+            .values()
+            .map(|own| own.room.available_permits())
+            .sum()
     }
 
     #[tokio::test(flavor = "multi_thread")]

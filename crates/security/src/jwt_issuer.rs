@@ -21,7 +21,7 @@ use uuid::Uuid;
 const LEEWAY: Duration = Duration::from_secs(5);
 
 /// How many good tokens are remembered, so that their signatures need not be checked again: that takes longer
-/// than anything else that a request always needs. A token of ours has at most 700 bytes, so they take less than
+/// than anything else that a request always needs. A token of ours has some 700 bytes at most, so they take less than
 /// 15 MiB.
 const REMEMBERED: u64 = 10_000;
 

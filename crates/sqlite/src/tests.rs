@@ -357,3 +357,26 @@ async fn a_busy_thread_and_what_waits_for_it_are_counted() {
         yield_now().await;
     }
 }
+
+/// What `.cargo/config.toml` asks for: no locks that nobody needs, and no plan that depends on values.
+#[test]
+fn sqlite_is_compiled_as_it_should_be() {
+    #[derive(QueryableByName)]
+    struct Compiled {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        compile_options: String,
+    }
+
+    let opened = Opened::migrated();
+    let connection = &mut opened.store.connect().unwrap();
+    let compiled: Vec<Compiled> = diesel::sql_query("PRAGMA compile_options")
+        .load(connection)
+        .unwrap();
+    let is = |option: &str| compiled.iter().any(|one| one.compile_options == option);
+    for wanted in ["THREADSAFE=2", "DEFAULT_MEMSTATUS=0", "ENABLE_QPSG"] {
+        assert!(is(wanted), "{wanted}");
+    }
+    for unwanted in ["ENABLE_MEMORY_MANAGEMENT", "ENABLE_API_ARMOR"] {
+        assert!(!is(unwanted), "{unwanted}");
+    }
+}

@@ -133,7 +133,8 @@ impl QueryFragment<Sqlite> for PageOfTasks {
         self.total.0.walk_ast(out.reborrow())?;
         out.push_sql(" ORDER BY ");
         out.push_sql(self.order);
-        // Of a mere parameter in their place SQLite would look at the value, and plan anew every time.
+        // Of a mere parameter in their place SQLite would look at the value, and plan anew every time, unless it
+        // is compiled as `.cargo/config.toml` says.
         out.push_sql(" LIMIT +");
         out.push_bind_param::<BigInt, _>(&self.limit)?;
         out.push_sql(" OFFSET +");
