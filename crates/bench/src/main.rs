@@ -13,6 +13,7 @@ mod workload;
 mod wrk;
 
 use std::io::{self, Write};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use failure::Failure;
-use session::{FULL, Plan, QUICK, Session};
+use session::{FULL, Pace, Plan, QUICK, Session};
 use store::Kind;
 use workload::Workload;
 
@@ -30,6 +31,9 @@ struct Arguments {
     /// Short runs: figures to look at, not to keep
     #[arg(long)]
     quick: bool,
+    /// Drive each workload so many minutes: for what only shows in time, such as memory
+    #[arg(long, conflicts_with = "quick")]
+    minutes: Option<NonZeroU8>,
     /// Only this store
     #[arg(long)]
     store: Option<Kind>,
@@ -63,7 +67,11 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     let all = arguments.only.is_empty();
     let plan = Plan {
         service,
-        pace: if arguments.quick { QUICK } else { FULL },
+        pace: match arguments.minutes {
+            Some(minutes) => Pace::lasting(minutes),
+            None if arguments.quick => QUICK,
+            None => FULL,
+        },
         workloads: if all {
             Workload::ALL.to_vec()
         } else {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -76,7 +77,8 @@ impl Check {
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     store: Kind,
-    quick: bool,
+    /// How long each workload was driven.
+    seconds: u64,
     rows: Vec<Row>,
     checks: Vec<Check>,
 }
@@ -88,10 +90,10 @@ const HEADERS: [&str; 15] = [
 
 impl Report {
     /// A report of these rows, with what is said across them after the other checks.
-    pub(crate) fn new(store: Kind, quick: bool, rows: Vec<Row>, checks: Vec<Check>) -> Self {
+    pub(crate) fn new(store: Kind, measured: Duration, rows: Vec<Row>, checks: Vec<Check>) -> Self {
         let mut report = Self {
             store,
-            quick,
+            seconds: measured.as_secs(),
             rows,
             checks,
         };
@@ -299,7 +301,7 @@ mod tests {
     }
 
     fn report(rows: Vec<Row>) -> Report {
-        Report::new(Kind::Postgres, true, rows, Vec::new())
+        Report::new(Kind::Postgres, Duration::from_secs(1), rows, Vec::new())
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! All that is measured on one store, in its order.
 
 use std::fs;
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,7 +22,18 @@ pub(crate) struct Pace {
     measured: Duration,
     floor: Duration,
     /// Whether only w2 is also measured with the limiter off.
-    is_quick: bool,
+    is_short: bool,
+}
+
+impl Pace {
+    /// For what only shows in time, such as memory.
+    pub(crate) const fn lasting(minutes: NonZeroU8) -> Self {
+        Self {
+            measured: Duration::from_mins(minutes.get() as u64),
+            is_short: true,
+            ..FULL
+        }
+    }
 }
 
 /// For figures to keep.
@@ -29,7 +41,7 @@ pub(crate) const FULL: Pace = Pace {
     warm_up: Duration::from_secs(2),
     measured: Duration::from_secs(10),
     floor: Duration::from_secs(6),
-    is_quick: false,
+    is_short: false,
 };
 
 /// For figures to look at.
@@ -37,7 +49,7 @@ pub(crate) const QUICK: Pace = Pace {
     warm_up: Duration::from_secs(1),
     measured: Duration::from_secs(2),
     floor: Duration::from_secs(1),
-    is_quick: true,
+    is_short: true,
 };
 
 /// So many starts are timed, of which the middle one counts.
@@ -99,15 +111,14 @@ impl<'a> Session<'a> {
             let floor = floor::measure(workload, &self.store, duration, run)?;
             // As it is by default, and without.
             rows.push(self.measure(workload, Limiter::On, floor)?);
-            if !self.plan.pace.is_quick || workload == Workload::Get {
+            if !self.plan.pace.is_short || workload == Workload::Get {
                 rows.push(self.measure(workload, Limiter::Off, floor)?);
             }
             if workload == Workload::Login {
                 checks.push(self.beside_logins()?);
             }
         }
-        let is_quick = self.plan.pace.is_quick;
-        Ok(Report::new(kind, is_quick, rows, checks))
+        Ok(Report::new(kind, self.plan.pace.measured, rows, checks))
     }
 
     fn start(&self, limiter: Limiter) -> Result<Service, Failure> {
