@@ -303,6 +303,27 @@ fn what_the_limiter_asks_redis_is_in_the_tree() {
     let tree = caller.tree(&collector);
     tree.has(&["EVALSHA hit"]);
     tree.is_well_described("postgresql");
+
+    // Of whom it remembers it is asked once; of others it is asked who they are first.
+    let (ada, _) = service.register("asked.once@example.com");
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        let caller = Caller::new();
+        caller.calls(&ada).get("/api/v1/tasks");
+        let tree = caller.tree(&collector);
+        tree.is_well_described("postgresql");
+        let mut scripts = tree.paths();
+        scripts.retain(|path| path.contains("EVALSHA"));
+        asked.push(scripts);
+    }
+    let first = [
+        "authenticate > EVALSHA get_signed_in_and_hit",
+        "authenticate > EVALSHA put_signed_in",
+        "EVALSHA hit",
+    ];
+    asked[0].sort_by_key(|path| first.iter().position(|expected| path == expected));
+    assert_eq!(asked[0], first);
+    assert_eq!(asked[1], ["authenticate > EVALSHA get_signed_in_and_hit"]);
 }
 
 #[test]

@@ -7,8 +7,9 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::LocalBoxFuture;
-use tasks_domain::account::{AuthenticateError, SessionRef, User};
+use tasks_domain::account::{AccessClaims, AuthenticateError, SessionRef, User};
 use tasks_domain::id::Id;
+use tasks_domain::rate_limit::{Decision, Quota};
 
 use crate::app::Api;
 use crate::input::Input;
@@ -30,39 +31,40 @@ pub(crate) enum Identity {
 }
 
 impl Identity {
-    /// Checks the token of a request, and looks up its session.
-    pub(crate) async fn of(headers: &HeaderMap, api: &Api) -> Self {
-        let claims = match bearer_token(headers) {
-            Ok(token) => match api.accounts.verify_access_token(token) {
-                Ok(claims) => claims,
-                Err(error) => return Self::Nobody(error.into()),
-            },
-            Err(problem) => return Self::Nobody(problem),
+    /// Checks the token of a request, and looks up its session. With a quota for users there is also the decision
+    /// on the request, if both could be had at once.
+    pub(crate) async fn of(
+        headers: &HeaderMap,
+        api: &Api,
+        quota: Option<Quota>,
+    ) -> (Self, Option<Decision>) {
+        let claims = match claims(headers, api) {
+            Ok(claims) => claims,
+            Err(problem) => return (Self::Nobody(problem), None),
         };
-        let look_up = api.accounts.authenticate(&claims);
-        match tokio::time::timeout(LOOK_UP_TIMEOUT, look_up).await {
-            Ok(Ok(user)) => {
-                let session = SessionRef {
-                    user: user.id,
-                    session: claims.session,
-                };
-                Self::User(user, session)
+        let look_up = async {
+            match quota {
+                Some(quota) => api.accounts.authenticate_and_count(&claims, quota).await,
+                None => (api.accounts.authenticate(&claims).await, None),
             }
-            Ok(Err(AuthenticateError::SessionEnded)) => {
-                Self::Nobody(Problem::new(Code::TokenInvalid))
-            }
-            Ok(Err(AuthenticateError::Store(error))) => {
-                Self::Unconfirmed(claims.user, error.into())
-            }
-            Err(_elapsed) => {
-                let problem = Problem::new(Code::Unavailable);
-                Self::Unconfirmed(
-                    claims.user,
-                    problem.caused_by("looking up a session took too long"),
-                )
-            }
-        }
+        };
+        let Ok((found, decision)) = tokio::time::timeout(LOOK_UP_TIMEOUT, look_up).await else {
+            let problem = Problem::new(Code::Unavailable);
+            let problem = problem.caused_by("looking up a session took too long");
+            return (Self::Unconfirmed(claims.user, problem), None);
+        };
+        let identity = match found {
+            Ok(user) => Self::User(user, claims.session_ref()),
+            Err(AuthenticateError::SessionEnded) => Self::Nobody(Problem::new(Code::TokenInvalid)),
+            Err(AuthenticateError::Store(error)) => Self::Unconfirmed(claims.user, error.into()),
+        };
+        (identity, decision)
     }
+}
+
+/// What the one bearer token of a request claims, if it is good.
+fn claims(headers: &HeaderMap, api: &Api) -> Result<AccessClaims, Problem> {
+    Ok(api.accounts.verify_access_token(bearer_token(headers)?)?)
 }
 
 /// The one bearer token of a request.
@@ -91,7 +93,7 @@ async fn authenticate(request: &HttpRequest, api: &Api) -> Result<(User, Session
     let known = request.extensions_mut().remove::<Identity>();
     let identity = match known {
         Some(identity) => identity,
-        None => Identity::of(request.headers(), api).await,
+        None => Identity::of(request.headers(), api, None).await.0,
     };
     match identity {
         Identity::User(user, session) => {

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_redis::redis::Script;
+use deadpool_redis::redis::{Script, ScriptInvocation};
 use tasks_domain::rate_limit::{Decision, Quota, RateLimitKey, RateLimiter};
 use tasks_domain::store::StoreError;
 
@@ -15,21 +15,19 @@ use crate::unique;
 
 const COMMAND: Command = Command::script("hit");
 
-/// Keeps the instant of every request that passed, in microseconds: a score is a double, which
-/// holds those until the year 2255. `string.format`, since Lua by itself writes 14 digits only.
+/// Lua's function `hit`. It keeps the instant of every request that passed, in microseconds: a score is a double,
+/// which holds those until the year 2255. `string.format`, since Lua by itself writes 14 digits only.
 ///
-/// Arguments: the limit, the window in microseconds, what to call this request, and the time, if
-/// it is not Redis's own.
-static HIT: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-local key, limit, window = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
-local now = tonumber(ARGV[4])
+/// Arguments: what [`RedisStore::ask_for_hit`] adds.
+pub(crate) const HIT_IN_LUA: &str = r"
+local function text(number) return string.format('%.0f', number) end
+
+local function hit(key, limit, window, name, now)
+limit, window, now = tonumber(limit), tonumber(window), tonumber(now)
 if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000000 + time[2]
 end
-local function text(number) return string.format('%.0f', number) end
 
 -- From the future: somebody has set the clock back. What was is not later than now.
 for _, request in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. text(now), '+inf')) do
@@ -38,11 +36,11 @@ end
 
 local begin = text(now - window)
 local used, allowed = redis.call('ZCOUNT', key, '(' .. begin, '+inf'), 0
-if redis.call('ZSCORE', key, ARGV[3]) then
+if redis.call('ZSCORE', key, name) then
   -- Asked again, since the first answer was lost: it is counted.
   allowed = 1
 elseif used < limit then
-  redis.call('ZADD', key, text(now), ARGV[3])
+  redis.call('ZADD', key, text(now), name)
   redis.call('PEXPIRE', key, text(math.ceil(window / 1000)))
   used, allowed = used + 1, 1
 end
@@ -50,36 +48,59 @@ end
 redis.call('ZREMRANGEBYSCORE', key, '-inf', begin)
 local oldest = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2] or now
 return {allowed, math.max(limit - used, 0), oldest + window - now}
-",
-    )
-});
+end
+";
+
+static HIT: LazyLock<Script> =
+    LazyLock::new(|| Script::new(&format!("{HIT_IN_LUA}return hit(KEYS[1], unpack(ARGV))")));
+
+/// What `hit` returns: whether the request may pass, how many more would, and after how many microseconds one
+/// more would than now.
+pub(crate) type Answer = (bool, u32, u64);
+
+pub(crate) fn decision((allowed, remaining, reset): Answer) -> Decision {
+    Decision {
+        allowed,
+        remaining,
+        reset: Duration::from_micros(reset),
+    }
+}
+
+impl RedisStore {
+    /// Adds what `hit` takes: as a key the window; as arguments the limit, the window's length in microseconds,
+    /// what to call this request, and the time, if it is not Redis's own.
+    pub(crate) fn ask_for_hit(
+        &self,
+        script: &mut ScriptInvocation<'_>,
+        key: RateLimitKey,
+        quota: Quota,
+    ) {
+        let now = self.clock.as_ref().map(|clock| clock.now().unix_micros());
+        script
+            .key(name(key, quota))
+            .arg(quota.limit)
+            .arg(micros(quota.window))
+            // The same name if it is sent twice, so that it is counted once.
+            .arg(unique::name().as_slice())
+            .arg(now.map_or_else(String::new, |now| now.to_string()));
+    }
+}
 
 #[async_trait]
 impl RateLimiter for RedisStore {
     async fn hit(&self, key: RateLimitKey, quota: Quota) -> Result<Decision, StoreError> {
-        let now = self.clock.as_ref().map(|clock| clock.now().unix_micros());
-        let mut hit = HIT.key(name(key, quota));
-        // The same name if it is sent twice, so that it is counted once.
-        hit.arg(quota.limit)
-            .arg(micros(quota.window))
-            .arg(unique::name().as_slice())
-            .arg(now.map_or_else(String::new, |now| now.to_string()));
+        let mut hit = HIT.prepare_invoke();
+        self.ask_for_hit(&mut hit, key, quota);
         let hit = Arc::new(hit);
         let decide = move |mut connection| {
             let hit = hit.clone();
             async move { hit.invoke_async(&mut connection).await }
         };
-        match self.link.run::<(bool, u32, u64), _>(COMMAND, decide).await {
-            Ok((allowed, remaining, reset)) => Ok(Decision {
-                allowed,
-                remaining,
-                reset: Duration::from_micros(reset),
-            }),
-            Err(error) => {
-                self.link.unavailable.fetch_add(1, Ordering::Relaxed);
-                Err(error)
-            }
+        let answer = self.link.run::<Answer, _>(COMMAND, decide).await;
+        if answer.is_err() {
+            self.link.unavailable.fetch_add(1, Ordering::Relaxed);
         }
+        answer.map(decision)
     }
 }
 

@@ -25,13 +25,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_redis::redis::aio::MultiplexedConnection;
-use deadpool_redis::redis::{self, RedisResult, Script};
+use deadpool_redis::redis::{self, RedisResult, Script, ScriptInvocation};
 use serde::{Deserialize, Serialize};
 use tasks_domain::account::{CacheLookup, Email, FullName, Lease, SessionRef, SignedInCache, User};
 use tasks_domain::clock::Timestamp;
 use tasks_domain::id::Id;
+use tasks_domain::rate_limit::{Decision, Quota, RateLimitKey};
 use tracing::Instrument;
 
+use crate::rate_limiter::{self, HIT_IN_LUA};
 use crate::store::RedisStore;
 use crate::trace::Command;
 use crate::unique;
@@ -45,26 +47,49 @@ const EPOCH: &str = "tasks:signed-in-epoch";
 /// The right to put nothing: no generation is 0.
 const WORTHLESS: Lease = Lease(0);
 
-/// Arguments: the session, a number to begin with, the time to live in milliseconds.
+/// Lua's function `get`, which returns the generation and the user.
+///
+/// Keys and arguments: what [`ask`] adds.
+const GET_IN_LUA: &str = r"
+local function get(key, epoch_key, session, number, ttl)
+  local epoch = redis.call('GET', epoch_key)
+  if not epoch then
+    epoch = number
+    redis.call('SET', epoch_key, epoch)
+  end
+  local found = redis.call('HMGET', key, 'epoch', 'generation', session)
+  if found[1] == epoch then
+    return found[2], found[3]
+  end
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'epoch', epoch, 'generation', number)
+  redis.call('PEXPIRE', key, ttl)
+  return number, false
+end
+";
+
 static GET: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        r"
-local epoch = redis.call('GET', KEYS[2])
-if not epoch then
-  epoch = ARGV[2]
-  redis.call('SET', KEYS[2], epoch)
-end
-local found = redis.call('HMGET', KEYS[1], 'epoch', 'generation', ARGV[1])
-if found[1] == epoch then
-  return {found[2], found[3]}
-end
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'generation', ARGV[2])
-redis.call('PEXPIRE', KEYS[1], ARGV[3])
-return {ARGV[2], false}
-",
-    )
+    Script::new(&format!(
+        "{GET_IN_LUA}return {{get(KEYS[1], KEYS[2], unpack(ARGV))}}"
+    ))
 });
+
+/// Looks, and where a user is remembered, counts a request.
+static GET_AND_HIT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(&format!(
+        r"{HIT_IN_LUA}{GET_IN_LUA}
+local generation, user = get(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+-- Asked again, since the first answer was lost, it remembers nobody any more, but it has counted.
+local counts = user or redis.call('ZSCORE', KEYS[3], ARGV[6])
+return {{generation, user, counts and hit(KEYS[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7])}}
+"
+    ))
+});
+
+/// The generation, and the user as JSON if they are remembered.
+type Found = (String, Option<Vec<u8>>);
+/// The same, and the limiter's answer if the request was counted.
+type FoundAndHit = (String, Option<Vec<u8>>, Option<rate_limiter::Answer>);
 
 /// Arguments: the session, the generation of the lease, the user.
 static PUT: LazyLock<Script> = LazyLock::new(|| {
@@ -80,30 +105,42 @@ end
 #[async_trait]
 impl SignedInCache for RedisStore {
     async fn get(&self, session: SessionRef) -> CacheLookup {
-        let mut get = GET.key(key(session.user));
-        get.key(EPOCH)
-            .arg(field(session))
-            .arg(unique::number().to_string())
-            .arg(TTL.as_millis().to_string());
+        let mut get = GET.prepare_invoke();
+        ask(&mut get, session);
         let get = Arc::new(get);
         let look = move |mut connection| {
             let get = get.clone();
             async move { get.invoke_async(&mut connection).await }
         };
         let command = Command::script("get_signed_in");
-        match self
-            .link
-            .run::<(String, Option<Vec<u8>>), _>(command, look)
-            .await
-        {
-            Ok((generation, found)) => found
-                .and_then(|found| Remembered::read(&found, session.user))
-                .map_or_else(
-                    || CacheLookup::Miss(generation.parse().map_or(WORTHLESS, Lease)),
-                    CacheLookup::Hit,
-                ),
-            // The link has warned of it.
-            Err(_) => CacheLookup::Miss(WORTHLESS),
+        let found = self.link.run::<Found, _>(command, look).await;
+        // The link has warned of what failed.
+        found.map_or(CacheLookup::Miss(WORTHLESS), |found| {
+            looked_up(found, session)
+        })
+    }
+
+    async fn get_and_count(
+        &self,
+        session: SessionRef,
+        quota: Quota,
+    ) -> (CacheLookup, Option<Decision>) {
+        let mut get = GET_AND_HIT.prepare_invoke();
+        ask(&mut get, session);
+        self.ask_for_hit(&mut get, RateLimitKey::User(session.user), quota);
+        let get = Arc::new(get);
+        let look = move |mut connection| {
+            let get = get.clone();
+            async move { get.invoke_async(&mut connection).await }
+        };
+        let command = Command::script("get_signed_in_and_hit");
+        let found = self.link.run::<FoundAndHit, _>(command, look).await;
+        match found {
+            Ok((generation, user, answer)) => (
+                looked_up((generation, user), session),
+                answer.map(rate_limiter::decision),
+            ),
+            Err(_) => (CacheLookup::Miss(WORTHLESS), None),
         }
     }
 
@@ -153,6 +190,25 @@ pub(crate) async fn forget_everybody(mut connection: MultiplexedConnection) -> R
     delete.arg(EPOCH).query_async(&mut connection).await
 }
 
+/// Adds what `get` takes: as keys the user's and the epoch's; as arguments the session, a number to begin with,
+/// and the time to live in milliseconds.
+fn ask(script: &mut ScriptInvocation<'_>, session: SessionRef) {
+    script
+        .key(key(session.user))
+        .key(EPOCH)
+        .arg(field(session))
+        .arg(unique::number().to_string())
+        .arg(TTL.as_millis().to_string());
+}
+
+fn looked_up((generation, user): Found, session: SessionRef) -> CacheLookup {
+    user.and_then(|user| Remembered::read(&user, session.user))
+        .map_or_else(
+            || CacheLookup::Miss(generation.parse().map_or(WORTHLESS, Lease)),
+            CacheLookup::Hit,
+        )
+}
+
 fn key(user: Id<User>) -> String {
     format!("tasks:signed-in:{{{user}}}")
 }
@@ -194,5 +250,65 @@ impl Remembered {
             created_at: Timestamp::from_unix_micros(this.created_at)?,
             updated_at: Timestamp::from_unix_micros(this.updated_at)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tasks_domain::rate_limit::RateLimiter;
+    use tasks_testkit::build;
+    use tasks_testkit::servers::RedisServer;
+
+    use super::*;
+
+    /// Everybody is forgotten before it is asked again, so it finds nobody then.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_request_whose_first_answer_is_lost_is_counted_once_and_still_passes() {
+        let server = RedisServer::start().await;
+        let limit = Duration::from_mins(1);
+        let store = RedisStore::connect_with_limit(&server.url(), limit).unwrap();
+        let user = build::user().build();
+        let session = SessionRef {
+            user: user.id,
+            session: build::id(),
+        };
+        let CacheLookup::Miss(lease) = store.get(session).await else {
+            panic!("is remembered already");
+        };
+        store.put(session, &user, lease).await;
+
+        let quota = Quota {
+            limit: 2,
+            window: Duration::from_mins(1),
+        };
+        let mut get = GET_AND_HIT.prepare_invoke();
+        ask(&mut get, session);
+        store.ask_for_hit(&mut get, RateLimitKey::User(user.id), quota);
+        let get = Arc::new(get);
+        let lost = Arc::new(AtomicBool::new(false));
+        let look = move |mut connection| {
+            let (get, lost) = (get.clone(), lost.clone());
+            async move {
+                let answer = get.invoke_async::<FoundAndHit>(&mut connection).await;
+                if lost.swap(true, Ordering::Relaxed) {
+                    answer
+                } else {
+                    assert!(answer?.2.is_some(), "it was not counted at first");
+                    Err(io::Error::from(io::ErrorKind::BrokenPipe).into())
+                }
+            }
+        };
+        let answer = store
+            .link
+            .run::<FoundAndHit, _>(Command::script("look"), look)
+            .await;
+        let (_, found, hit) = answer.unwrap();
+        assert_eq!(found, None);
+        assert!(matches!(hit, Some((true, 1, _))), "{hit:?}");
+        let next = store.hit(RateLimitKey::User(user.id), quota).await.unwrap();
+        assert_eq!((next.allowed, next.remaining), (true, 0));
     }
 }

@@ -2,6 +2,7 @@
 
 use tracing::instrument;
 
+use crate::rate_limit::{Decision, Quota};
 use crate::store::StoreError;
 
 use super::AccountService;
@@ -31,11 +32,30 @@ impl AccountService {
     /// store and then into the cache.
     #[instrument(level = "debug", name = "authenticate", skip_all, fields(otel.status_code))]
     pub async fn authenticate(&self, claims: &AccessClaims) -> Result<User, AuthenticateError> {
-        let session = SessionRef {
-            user: claims.user,
-            session: claims.session,
-        };
-        let lease = match self.ports.cache.get(session).await {
+        let session = claims.session_ref();
+        let looked_up = self.ports.cache.get(session).await;
+        self.signed_in(session, looked_up).await
+    }
+
+    /// The same, with the decision on a request against the user's quota, if the cache could tell both at once.
+    /// Where there is none, the request is not counted yet.
+    #[instrument(level = "debug", name = "authenticate", skip_all, fields(otel.status_code))]
+    pub async fn authenticate_and_count(
+        &self,
+        claims: &AccessClaims,
+        quota: Quota,
+    ) -> (Result<User, AuthenticateError>, Option<Decision>) {
+        let session = claims.session_ref();
+        let (looked_up, decision) = self.ports.cache.get_and_count(session, quota).await;
+        (self.signed_in(session, looked_up).await, decision)
+    }
+
+    async fn signed_in(
+        &self,
+        session: SessionRef,
+        looked_up: CacheLookup,
+    ) -> Result<User, AuthenticateError> {
+        let lease = match looked_up {
             CacheLookup::Hit(user) => return Ok(user),
             CacheLookup::Miss(lease) => lease,
         };

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use crate::clock::Timestamp;
 use crate::id::Id;
 use crate::mail::NewMail;
+use crate::rate_limit::{Decision, Quota};
 use crate::store::StoreError;
 
 use super::lockout::{FailedLogin, Locked};
@@ -222,6 +223,20 @@ pub trait SignedInCache: Send + Sync {
     /// The user of a session if it is remembered, and otherwise a lease: the right to
     /// [`put`](SignedInCache::put) what the store says, unless something changes meanwhile.
     async fn get(&self, session: SessionRef) -> CacheLookup;
+
+    /// The same, and where a user is remembered, counts a request of theirs as
+    /// [`RateLimiter::hit`](crate::rate_limit::RateLimiter::hit) does: for a cache and a limiter that are one, which
+    /// then need be asked once. `None` where nothing was counted, which is always where a cache is no limiter. With
+    /// a miss there is a decision only where something went wrong after it was made.
+    async fn get_and_count(
+        &self,
+        session: SessionRef,
+        quota: Quota,
+    ) -> (CacheLookup, Option<Decision>) {
+        // A cache alone has no use for it.
+        let _ = quota;
+        (self.get(session).await, None)
+    }
 
     /// Remembers the user of a session, unless the user was invalidated since the lease was given.
     async fn put(&self, session: SessionRef, user: &User, lease: Lease);

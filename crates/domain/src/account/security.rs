@@ -8,7 +8,7 @@ use crate::BoxError;
 use crate::clock::Timestamp;
 use crate::id::Id;
 
-use super::session::Session;
+use super::session::{Session, SessionRef};
 use super::user::{Email, Password, PasswordAttempt, PasswordHash, TokenDigest, User};
 
 /// Why a password was neither hashed nor compared.
@@ -55,6 +55,16 @@ pub struct AccessClaims {
     pub expires_at: Timestamp,
     /// Different in every token.
     pub token_id: Uuid,
+}
+
+impl AccessClaims {
+    /// Who may act in which session.
+    pub fn session_ref(&self) -> SessionRef {
+        SessionRef {
+            user: self.user,
+            session: self.session,
+        }
+    }
 }
 
 /// Why an access token was refused.

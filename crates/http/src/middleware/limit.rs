@@ -33,10 +33,16 @@ pub(crate) async fn limit(
         && route.starts_with(API_PREFIX)
     {
         // A token whose session has ended is spent on its sender's quota, not on its user's.
-        let identity = Identity::of(request.headers(), &api).await;
+        let quota = limits.user.quota;
+        let (identity, decision) = Identity::of(request.headers(), &api, Some(quota)).await;
         let bucket = Bucket::of(&request, &identity, &api.settings, limits);
         request.extensions_mut().insert(identity);
-        if let Some(decision) = decide(&api, route, &bucket).await {
+        let decision = match decision {
+            Some(decision) if bucket.is_of_user() => Some(decision),
+            // Nothing is counted yet, or on a user who turned out to be none.
+            _ => decide(&api, route, &bucket).await,
+        };
+        if let Some(decision) = decision {
             notes.set_limit(bucket.headers(decision));
             if !decision.allowed {
                 api.instruments
@@ -126,6 +132,10 @@ impl<'a> Bucket<'a> {
                 }
             }
         }
+    }
+
+    fn is_of_user(&self) -> bool {
+        matches!(self.key, RateLimitKey::User(_))
     }
 
     fn headers(&self, decision: Decision) -> [(HeaderName, HeaderValue); 2] {

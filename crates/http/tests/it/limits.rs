@@ -8,16 +8,23 @@ use actix_web::http::Method;
 use serde_json::json;
 use tasks_domain::rate_limit::{Decision, MockRateLimiter};
 use tasks_http::RateLimits;
+use tasks_testkit::fakes::FakeSignedInCache;
 
 use crate::support::{Fault, FaultyStore, PASSWORD, Scene, User, World, per_minute};
 
 /// With the contract's limits.
 async fn world() -> World {
+    with_limits(100, 20, false).await
+}
+
+/// With so many requests a minute. The cache may count whoever it remembers.
+async fn with_limits(user: u32, anonymous: u32, cache_counts: bool) -> World {
     World::with(|setup| {
         setup.settings.rate_limits = Some(RateLimits {
-            user: per_minute(100),
-            anonymous: per_minute(20),
+            user: per_minute(user),
+            anonymous: per_minute(anonymous),
         });
+        setup.cache_counts = cache_counts;
     })
     .await
 }
@@ -26,34 +33,64 @@ fn peer(last: u8) -> IpAddr {
     Ipv4Addr::new(203, 0, 113, last).into()
 }
 
+/// Whoever counts: the cache does not know who the first request is from.
 #[actix_web::test]
 async fn a_user_has_100_requests_a_minute_whatever_the_address() {
-    let world = world().await;
-    let ada = world.register("ada@example.com").await;
-    for n in 0..100_u8 {
-        let answer = ada.get("/api/v1/users/me").from(peer(n)).await;
-        assert_eq!(answer.status, 200);
-        assert_eq!(
-            answer.header("ratelimit-policy"),
-            Some("\"user\";q=100;w=60")
-        );
-        let left = format!("\"user\";r={};t=60", 99 - n);
-        assert_eq!(answer.header("ratelimit"), Some(left.as_str()));
+    for cache_counts in [false, true] {
+        let world = with_limits(100, 20, cache_counts).await;
+        let ada = world.register("ada@example.com").await;
+        for n in 0..100_u8 {
+            let answer = ada.get("/api/v1/users/me").from(peer(n)).await;
+            assert_eq!(answer.status, 200);
+            assert_eq!(
+                answer.header("ratelimit-policy"),
+                Some("\"user\";q=100;w=60")
+            );
+            let left = format!("\"user\";r={};t=60", 99 - n);
+            assert_eq!(answer.header("ratelimit"), Some(left.as_str()));
+        }
+        for _ in 0..2 {
+            let answer = ada.get("/api/v1/users/me").from(peer(200)).await;
+            answer.assert_problem(429, "rate_limited");
+            assert_eq!(answer.header("retry-after"), Some("60"));
+            assert_eq!(
+                answer.header("ratelimit-policy"),
+                Some("\"user\";q=100;w=60")
+            );
+            assert_eq!(answer.header("ratelimit"), Some("\"user\";r=0;t=60"));
+        }
+        // Somebody else at the same address is somebody else.
+        let bob = world.register("bob@example.com").await;
+        bob.get("/api/v1/users/me")
+            .from(peer(200))
+            .await
+            .expect(200);
     }
-    let answer = ada.get("/api/v1/users/me").from(peer(200)).await;
-    answer.assert_problem(429, "rate_limited");
-    assert_eq!(answer.header("retry-after"), Some("60"));
-    assert_eq!(
-        answer.header("ratelimit-policy"),
-        Some("\"user\";q=100;w=60")
-    );
-    assert_eq!(answer.header("ratelimit"), Some("\"user\";r=0;t=60"));
-    // Somebody else at the same address is somebody else.
-    let bob = world.register("bob@example.com").await;
-    bob.get("/api/v1/users/me")
-        .from(peer(200))
-        .await
-        .expect(200);
+}
+
+#[actix_web::test]
+async fn all_sessions_of_a_user_count_together() {
+    for cache_counts in [false, true] {
+        let world = with_limits(6, 20, cache_counts).await;
+        let ada = world.register("ada@example.com").await;
+        let other = ada.log_in_again("ada@example.com").await;
+        for n in 0..3_u8 {
+            for (session, left) in [(&ada, 5 - 2 * n), (&other, 4 - 2 * n)] {
+                let answer = session.get("/api/v1/tasks").await;
+                assert_eq!(answer.status, 200);
+                let left = format!("\"user\";r={left};t=60");
+                assert_eq!(answer.header("ratelimit"), Some(left.as_str()));
+            }
+        }
+        for session in [&ada, &other] {
+            let answer = session.get("/api/v1/tasks").await;
+            answer.assert_problem(429, "rate_limited");
+        }
+        // Refused requests were not counted.
+        world.clock.advance(Duration::from_mins(1));
+        let answer = other.get("/api/v1/tasks").await;
+        assert_eq!(answer.header("ratelimit"), Some("\"user\";r=5;t=60"));
+    }
 }
 
 #[actix_web::test]
@@ -113,6 +150,36 @@ async fn the_window_slides_and_retry_after_is_rounded_up() {
     world.clock.advance(Duration::from_millis(1));
     call().await.assert_problem(401, "token_missing");
     call().await.assert_problem(429, "rate_limited");
+}
+
+/// A cache counted, and then knew nobody: its first answer was lost, or what it remembers cannot be read.
+#[actix_web::test]
+async fn what_was_counted_on_a_user_who_is_none_is_counted_on_the_sender() {
+    let world = World::with(|setup| {
+        setup.cache = FakeSignedInCache::forgetful();
+        setup.cache_counts = true;
+        setup.settings.rate_limits = Some(RateLimits {
+            user: per_minute(3),
+            anonymous: per_minute(2),
+        });
+    })
+    .await;
+    let ada = world.register("ada@example.com").await;
+    for left in ["\"user\";r=2;t=60", "\"user\";r=1;t=60"] {
+        let answer = ada.get("/api/v1/tasks").await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("ratelimit"), Some(left));
+    }
+    world.clock.advance(Duration::from_mins(1));
+    world.log_out(&ada.refresh_token).await.expect(204);
+    world.clock.advance(Duration::from_mins(1));
+    for left in ["\"anonymous\";r=1;t=60", "\"anonymous\";r=0;t=60"] {
+        let answer = ada.get("/api/v1/tasks").await;
+        answer.assert_problem(401, "token_invalid");
+        assert_eq!(answer.header("ratelimit"), Some(left));
+    }
+    let answer = ada.get("/api/v1/tasks").await;
+    answer.assert_problem(429, "rate_limited");
 }
 
 #[actix_web::test]
@@ -341,32 +408,34 @@ async fn nobody_else_is_believed() {
 
 #[actix_web::test]
 async fn a_token_whose_session_has_ended_spends_its_senders_quota() {
-    let world = World::with(|setup| {
-        setup.settings.rate_limits = Some(RateLimits {
-            user: per_minute(3),
-            anonymous: per_minute(2),
-        });
-    })
-    .await;
-    let ended = world.register("bob@example.com").await;
-    let other_session = world.log_in("bob@example.com", PASSWORD).await.expect(200);
-    let bob = User::of(&world, &other_session);
-    world.clock.advance(Duration::from_mins(1));
-    world.log_out(&ended.refresh_token).await.expect(204);
-    world.clock.advance(Duration::from_mins(1));
-    for _ in 0..2 {
-        ended
-            .get("/api/v1/tasks")
-            .await
-            .assert_problem(401, "token_invalid");
-    }
-    for _ in 0..5 {
-        ended
-            .get("/api/v1/tasks")
-            .await
-            .assert_problem(429, "rate_limited");
-    }
-    for _ in 0..3 {
-        bob.get("/api/v1/tasks").await.expect(200);
+    for cache_counts in [false, true] {
+        let world = with_limits(3, 2, cache_counts).await;
+        let ended = world.register("bob@example.com").await;
+        let other_session = world.log_in("bob@example.com", PASSWORD).await.expect(200);
+        let bob = User::of(&world, &other_session);
+        // It is remembered.
+        ended.get("/api/v1/tasks").await.expect(200);
+        world.clock.advance(Duration::from_mins(1));
+        world.log_out(&ended.refresh_token).await.expect(204);
+        world.clock.advance(Duration::from_mins(1));
+        for left in [1, 0] {
+            let answer = ended.get("/api/v1/tasks").await;
+            answer.assert_problem(401, "token_invalid");
+            assert_eq!(
+                answer.header("ratelimit-policy"),
+                Some("\"anonymous\";q=2;w=60")
+            );
+            let left = format!("\"anonymous\";r={left};t=60");
+            assert_eq!(answer.header("ratelimit"), Some(left.as_str()));
+        }
+        for _ in 0..5 {
+            ended
+                .get("/api/v1/tasks")
+                .await
+                .assert_problem(429, "rate_limited");
+        }
+        for _ in 0..3 {
+            bob.get("/api/v1/tasks").await.expect(200);
+        }
     }
 }

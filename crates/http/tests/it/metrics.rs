@@ -10,7 +10,7 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ScopeMetri
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use tasks_http::RateLimits;
 
-use crate::support::{Fault, NEW_PASSWORD, PASSWORD, WRONG, World, per_minute};
+use crate::support::{Fault, NEW_PASSWORD, PASSWORD, Setup, WRONG, World, per_minute};
 
 const ADA: &str = "ada@example.com";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -24,6 +24,10 @@ struct Counted {
 
 impl Counted {
     async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Setup)) -> Self {
         let exporter = InMemoryMetricExporter::default();
         let provider = SdkMeterProvider::builder()
             .with_periodic_exporter(exporter.clone())
@@ -37,6 +41,7 @@ impl Counted {
                     user: per_minute(1_000),
                     anonymous: per_minute(40),
                 });
+                change(setup);
             })
             .await,
             provider,
@@ -180,6 +185,29 @@ async fn requests_beyond_a_limit_are_counted_by_whose_limit_it_was() {
         counted.points("rate_limit_rejections", &["scope"]),
         counts(&[("anonymous", 2)])
     );
+}
+
+/// Whoever counts.
+#[actix_web::test]
+async fn requests_beyond_a_users_limit_are_counted_once() {
+    for cache_counts in [false, true] {
+        let counted = Counted::with(|setup| {
+            setup.cache_counts = cache_counts;
+            setup.settings.rate_limits = Some(RateLimits {
+                user: per_minute(2),
+                anonymous: per_minute(40),
+            });
+        })
+        .await;
+        let ada = counted.world.register(ADA).await;
+        for status in [200, 200, 429, 429, 429] {
+            ada.me().await.expect(status);
+        }
+        assert_eq!(
+            counted.points("rate_limit_rejections", &["scope"]),
+            counts(&[("user", 3)])
+        );
+    }
 }
 
 #[actix_web::test]

@@ -16,6 +16,11 @@ async fn is_well(store: &RedisStore) -> bool {
     store.hit(somebody(), quota(1)).await.is_ok()
 }
 
+async fn neither_knows_nor_counts(store: &RedisStore, session: SessionRef) -> bool {
+    let (looked_up, decision) = store.get_and_count(session, quota(1)).await;
+    matches!(looked_up, CacheLookup::Miss(_)) && decision.is_none()
+}
+
 /// The first call pays a little, the others nothing; a change meanwhile is not lost; all is well
 /// again without a new store. Says what the first call says.
 async fn away_and_back(url: &str, harm: impl FnOnce(), heal: impl FnOnce()) -> String {
@@ -37,6 +42,9 @@ async fn away_and_back(url: &str, harm: impl FnOnce(), heal: impl FnOnce()) -> S
     }
     assert_eq!(store.unavailable_total() - before, 21);
     assert!(!knows(&store, session).await);
+    // A look-up is no request that was not counted: it goes on to be.
+    assert!(neither_knows_nor_counts(&store, session).await);
+    assert_eq!(store.unavailable_total() - before, 21);
     // The user changes.
     store.invalidate(user.id).await;
     // Also where it would answer a PING.
@@ -147,6 +155,54 @@ async fn emptied_it_goes_on() {
         healthy(&patient(&server.url())).await;
         assert_eq!(store.unavailable_total(), 0, "{command}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn emptied_it_looks_and_counts_on() {
+    let server = RedisServer::start().await;
+    let store = patient(&server.url());
+    for command in ["FLUSHALL", "SCRIPT FLUSH", "CLIENT KILL TYPE normal"] {
+        let user = build::user().build();
+        let session = session_of(&user);
+        remember(&store, session, &user).await;
+        for remaining in [2, 1] {
+            server.command(command);
+            let (looked_up, decision) = store.get_and_count(session, quota(3)).await;
+            let decision = if let CacheLookup::Miss(lease) = looked_up {
+                assert_eq!(decision, None, "{command}");
+                store.put(session, &user, lease).await;
+                assert!(knows(&store, session).await, "{command}");
+                store.get_and_count(session, quota(3)).await.1
+            } else {
+                decision
+            };
+            let decision = decision.unwrap();
+            assert!(decision.allowed, "{command}");
+            let remaining = if command == "FLUSHALL" { 2 } else { remaining };
+            assert_eq!(decision.remaining, remaining, "{command}");
+        }
+        assert_eq!(store.unavailable_total(), 0, "{command}");
+    }
+}
+
+/// It leaves Redis alone from then on, like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_up_that_may_count_notices_that_redis_is_away() {
+    let server = RedisServer::start().await;
+    let store = RedisStore::connect_lazy(&server.url()).unwrap();
+    until("is well", || is_well(&store)).await;
+    let user = build::user().build();
+    let session = session_of(&user);
+    remember(&patient(&server.url()), session, &user).await;
+    let before = store.unavailable_total();
+    server.stop();
+    assert!(neither_knows_nor_counts(&store, session).await);
+    let error = store.hit(somebody(), quota(1)).await.unwrap_err();
+    let why = error.source().unwrap().to_string();
+    assert_eq!(why, "Redis did not answer a moment ago");
+    assert_eq!(store.unavailable_total() - before, 1);
+    server.restart();
+    never_believes(&store, session).await;
 }
 
 /// Whatever the first call is that notices.

@@ -75,6 +75,7 @@ async fn each_command_is_a_span_of_its_callers_and_says_no_key_or_value() {
             panic!("is remembered already");
         };
         store.put(session, &user, lease).await;
+        store.get_and_count(session, quota(1)).await.1.unwrap();
         store.invalidate(user.id).await;
     }
     .instrument(use_case())
@@ -85,6 +86,7 @@ async fn each_command_is_a_span_of_its_callers_and_says_no_key_or_value() {
         script("hit"),
         script("get_signed_in"),
         script("put_signed_in"),
+        script("get_signed_in_and_hit"),
         ("UNLINK", None),
     ];
     let commands = commands(&spans);

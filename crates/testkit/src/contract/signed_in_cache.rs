@@ -2,8 +2,10 @@
 //! nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tasks_domain::account::{CacheLookup, Lease, SessionRef, SignedInCache, User};
+use tasks_domain::rate_limit::Quota;
 
 use super::scene::at_once;
 use crate::build;
@@ -19,6 +21,7 @@ suite! { ($) signed_in_cache_contract runs signed_in_cache on "an empty `Arc<dyn
     a_lease_from_after_an_invalidation_is_good,
     a_lease_outlives_the_invalidation_of_somebody_else,
     concurrent_calls_never_leave_an_old_user,
+    a_look_up_that_may_count_finds_what_any_does,
 }
 
 fn session_of(user: &User) -> SessionRef {
@@ -165,4 +168,27 @@ pub async fn concurrent_calls_never_leave_an_old_user(cache: &Arc<dyn SignedInCa
     })
     .await;
     assert_eq!(hit(cache, session).await, None);
+}
+
+/// A user who is remembered, and else a lease that is as good. Who is not remembered is not counted.
+pub async fn a_look_up_that_may_count_finds_what_any_does(cache: &Arc<dyn SignedInCache>) {
+    const QUOTA: Quota = Quota {
+        limit: 7,
+        window: Duration::from_mins(1),
+    };
+    let user = build::user().full_name("Žofie 🦀 李").active().build();
+    let session = session_of(&user);
+    for _ in 0..2 {
+        let (CacheLookup::Miss(lease), None) = cache.get_and_count(session, QUOTA).await else {
+            panic!("remembers or counts {user:?}");
+        };
+        cache.put(session, &user, lease).await;
+        assert_eq!(hit(cache, session).await.as_ref(), Some(&user));
+        for _ in 0..2 {
+            let (found, _) = cache.get_and_count(session, QUOTA).await;
+            assert_eq!(found, CacheLookup::Hit(user.clone()));
+        }
+        cache.invalidate(user.id).await;
+        cache.put(session, &user, lease).await;
+    }
 }

@@ -6,11 +6,15 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tasks_domain::account::{CacheLookup, Lease, SessionRef, SignedInCache, User};
 use tasks_domain::id::Id;
+use tasks_domain::rate_limit::{Decision, Quota, RateLimitKey, RateLimiter};
+
+use super::FakeRateLimiter;
 
 /// Remembers for ever, or never. Clones share what is remembered.
 #[derive(Clone, Debug, Default)]
 pub struct FakeSignedInCache {
     forgetful: bool,
+    limiter: Option<FakeRateLimiter>,
     state: Arc<Mutex<State>>,
 }
 
@@ -38,6 +42,15 @@ impl FakeSignedInCache {
         }
     }
 
+    /// The same cache, as one with that limiter. If it is forgetful, it has counted whoever it forgot.
+    #[must_use]
+    pub fn counting_on(self, limiter: FakeRateLimiter) -> Self {
+        Self {
+            limiter: Some(limiter),
+            ..self
+        }
+    }
+
     /// How many lookups were answered.
     pub fn hits(&self) -> usize {
         self.state.lock().unwrap().hits
@@ -59,6 +72,23 @@ impl SignedInCache for FakeSignedInCache {
         }
         state.misses += 1;
         CacheLookup::Miss(state.lease(session.user))
+    }
+
+    async fn get_and_count(
+        &self,
+        session: SessionRef,
+        quota: Quota,
+    ) -> (CacheLookup, Option<Decision>) {
+        let looked_up = self.get(session).await;
+        let counts = self.forgetful || matches!(looked_up, CacheLookup::Hit(_));
+        let decision = match &self.limiter {
+            Some(limiter) if counts => {
+                let key = RateLimitKey::User(session.user);
+                limiter.hit(key, quota).await.ok()
+            }
+            _ => None,
+        };
+        (looked_up, decision)
     }
 
     async fn put(&self, session: SessionRef, user: &User, lease: Lease) {

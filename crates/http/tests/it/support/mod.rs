@@ -74,6 +74,8 @@ pub(crate) struct Setup {
     /// Redis, if there is one.
     pub(crate) redis: Option<Arc<dyn HealthProbe>>,
     pub(crate) cache: FakeSignedInCache,
+    /// Whether the cache counts on the fake limiter, as Redis does.
+    pub(crate) cache_counts: bool,
     /// What `/metrics` tells, if there is such a page.
     pub(crate) metrics: Option<RenderMetrics>,
     /// Who keeps what is counted.
@@ -98,6 +100,7 @@ impl Default for Setup {
             limiter: None,
             redis: None,
             cache: FakeSignedInCache::default(),
+            cache_counts: false,
             metrics: None,
             meter: SdkMeterProvider::default(),
         }
@@ -122,10 +125,16 @@ impl Fakes {
         let store = Arc::new(self.store.clone());
         let clock = Arc::new(self.clock.clone());
         let ids = Arc::new(SequentialIds::new(1));
+        let limiter = FakeRateLimiter::new(self.clock.clone());
+        let cache = if setup.cache_counts {
+            setup.cache.counting_on(limiter.clone())
+        } else {
+            setup.cache
+        };
         let ports = AccountPorts {
             users: store.clone(),
             sessions: store.clone(),
-            cache: Arc::new(setup.cache),
+            cache: Arc::new(cache),
             hasher: Arc::new(self.hasher.clone()),
             issuer: Arc::new(FakeIssuer),
             tokens: Arc::new(FakeTokens::default()),
@@ -141,14 +150,12 @@ impl Fakes {
             access_token_ttl: ACCESS_TOKEN_TTL,
             refresh_token_ttl: REFRESH_TOKEN_TTL,
         };
-        let fake_limiter =
-            || -> Arc<dyn RateLimiter> { Arc::new(FakeRateLimiter::new(self.clock.clone())) };
         let services = Services {
             accounts: AccountService::new(ports, policy),
             tasks: TaskService::new(store.clone(), store.clone(), clock.clone(), ids.clone()),
             categories: CategoryService::new(store.clone(), clock.clone(), ids.clone()),
-            limiter: setup.limiter.unwrap_or_else(fake_limiter),
-            stand_in_limiter: fake_limiter(),
+            limiter: setup.limiter.unwrap_or_else(|| Arc::new(limiter)),
+            stand_in_limiter: Arc::new(FakeRateLimiter::new(self.clock.clone())),
             health: Health {
                 database: store.clone(),
                 schema: store,
