@@ -7,14 +7,14 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use diesel::connection::{DebugQuery, Instrumentation, InstrumentationEvent};
 use diesel::result::{DatabaseErrorKind, Error};
 use tracing::field::Empty;
-use tracing::{Level, Span};
+use tracing::{Level, Span, span};
 
 use statement::Statement;
 
@@ -22,15 +22,19 @@ use statement::Statement;
 const DATABASE_ERROR: &str = "database_error";
 
 /// Set on a connection, it makes a span of each statement: a child of the span that is entered when
-/// the statement begins.
+/// the statement begins, which tells callers apart that share a connection. Clones know the same spans.
+#[derive(Clone)]
 pub struct StatementSpans {
     system: &'static str,
     open: Open,
 }
 
-/// The open spans of a connection.
+/// The open spans of a connection, by caller.
 #[derive(Clone, Default)]
-struct Open(Arc<Mutex<Spans>>);
+struct Open(Arc<Mutex<HashMap<Caller, Spans>>>);
+
+/// The span that is entered: the use case's.
+type Caller = Option<span::Id>;
 
 #[derive(Default)]
 struct Spans {
@@ -42,9 +46,21 @@ struct Spans {
 }
 
 impl Open {
-    fn lock(&self) -> MutexGuard<'_, Spans> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Caller, Spans>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn take_last(&self, caller: &Caller) -> Option<Span> {
+        self.lock().get_mut(caller)?.last.take()
+    }
+}
+
+fn caller() -> Caller {
+    Span::current().id()
+}
+
+fn is_traced() -> bool {
+    tracing::level_enabled!(Level::DEBUG)
 }
 
 impl StatementSpans {
@@ -57,15 +73,20 @@ impl StatementSpans {
     }
 
     fn begin(&self, query: &dyn DebugQuery) {
-        let last = self.open.lock().last.take();
-        drop(last);
-        let begun = open(self.system, query);
-        self.open.lock().under_way.extend(begun);
+        let caller = caller();
+        drop(self.open.take_last(&caller));
+        if let Some(begun) = open(self.system, query) {
+            let mut open = self.open.lock();
+            open.entry(caller).or_default().under_way.push_back(begun);
+        }
     }
 
     /// Answers come in order, but a statement that has to be prepared first may be overtaken.
     fn finish(&self, query: &dyn DebugQuery, error: Option<&Error>) {
         let mut open = self.open.lock();
+        let Some(open) = open.get_mut(&caller()) else {
+            return;
+        };
         let first = match open.under_way.len() {
             0 => return,
             1 => 0,
@@ -86,7 +107,7 @@ impl StatementSpans {
 impl Instrumentation for StatementSpans {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         // Where nobody traces, a comparison is all that a statement pays.
-        if !tracing::level_enabled!(Level::DEBUG) {
+        if !is_traced() {
             return;
         }
         if let InstrumentationEvent::StartQuery { query, .. } = event {
@@ -99,18 +120,24 @@ impl Instrumentation for StatementSpans {
 
 /// What one caller does with a connection. When it ends, so do the spans of statements that were
 /// given up: the next caller's trace does not inherit them.
-pub struct UnitOfWork(Option<Open>);
+pub struct UnitOfWork(Option<(Open, Caller)>);
 
 impl UnitOfWork {
-    /// Begins on a connection, if that has [`StatementSpans`].
+    /// Begins on a connection, if that has [`StatementSpans`] and anybody traces.
     pub fn on(instrumentation: &dyn Instrumentation) -> Self {
+        if !is_traced() {
+            return Self(None);
+        }
         let spans = instrumentation.downcast_ref::<StatementSpans>();
-        Self(spans.map(|spans| spans.open.clone()))
+        Self(spans.map(|spans| (spans.open.clone(), caller())))
     }
 
     /// The database refused: unless that is said of a statement already, it befell the last one.
     pub fn fail(&self) {
-        if let Some(span) = self.0.as_ref().and_then(|open| open.lock().last.take()) {
+        let Some((open, caller)) = &self.0 else {
+            return;
+        };
+        if let Some(span) = open.take_last(caller) {
             mark(&span, DATABASE_ERROR);
         }
     }
@@ -118,8 +145,13 @@ impl UnitOfWork {
 
 impl Drop for UnitOfWork {
     fn drop(&mut self) {
-        let Some(open) = &self.0 else { return };
-        let Spans { under_way, last } = std::mem::take(&mut *open.lock());
+        let Some((open, caller)) = &self.0 else {
+            return;
+        };
+        let ended = open.lock().remove(caller);
+        let Some(Spans { under_way, last }) = ended else {
+            return;
+        };
         drop(last);
         for (_, span) in under_way {
             mark(&span, "cancelled");

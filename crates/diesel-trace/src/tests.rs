@@ -62,6 +62,12 @@ fn finish(spans: &mut StatementSpans, query: &dyn DebugQuery, error: Option<&Err
     spans.on_connection_event(InstrumentationEvent::finish_query(query, error));
 }
 
+/// A whole statement without an error.
+fn ask(spans: &mut StatementSpans, query: &dyn DebugQuery) {
+    start(spans, query);
+    finish(spans, query, None);
+}
+
 fn database_error(kind: DatabaseErrorKind) -> Error {
     Error::DatabaseError(kind, Box::new("a message".to_owned()))
 }
@@ -74,8 +80,7 @@ fn a_span_has_a_statements_name_and_none_of_its_values() {
         let query = diesel::select(Secret.into_sql::<Text>());
         start(&mut spans, &diesel::debug_query::<Pg, _>(&query));
         finish(&mut spans, &diesel::debug_query::<Pg, _>(&query), None);
-        start(&mut spans, &Plain("SELECT id FROM tasks"));
-        finish(&mut spans, &Plain("SELECT id FROM tasks"), None);
+        ask(&mut spans, &Plain("SELECT id FROM tasks"));
     });
     drop(spans);
     let recorded = use_case.statements();
@@ -108,8 +113,7 @@ fn where_nobody_traces_no_text_is_made() {
     start(&mut spans, &counted);
     finish(&mut spans, &counted, None);
     assert_eq!(counted.0.get(), 0);
-    use_case.span.in_scope(|| start(&mut spans, &counted));
-    finish(&mut spans, &counted, None);
+    use_case.span.in_scope(|| ask(&mut spans, &counted));
     assert_eq!(counted.0.get(), 1);
     drop(spans);
     assert_eq!(outcomes(&use_case.statements()), [("SELECT counted", None)]);
@@ -136,10 +140,10 @@ fn errors_have_names_and_nothing_found_is_none() {
         (Error::RollbackTransaction, Some("_OTHER")),
     ];
     for (error, _) in &expected {
-        use_case
-            .span
-            .in_scope(|| start(&mut spans, &Plain("COMMIT")));
-        finish(&mut spans, &Plain("COMMIT"), Some(error));
+        use_case.span.in_scope(|| {
+            start(&mut spans, &Plain("COMMIT"));
+            finish(&mut spans, &Plain("COMMIT"), Some(error));
+        });
     }
     let recorded = use_case.statements();
     let names = expected.map(|(_, name)| ("COMMIT", name));
@@ -164,12 +168,15 @@ fn of_several_statements_under_way_the_one_that_ended_is_ended() {
             .map(|span| span.is_closed)
             .collect::<Vec<_>>()
     };
-    finish(&mut spans, &second, Some(&failure));
+    let mut end = |query: &Plain, error| {
+        use_case.span.in_scope(|| finish(&mut spans, query, error));
+    };
+    end(&second, Some(&failure));
     assert_eq!(closed(), [false, true, false]);
-    finish(&mut spans, &first, None);
-    finish(&mut spans, &second, None);
+    end(&first, None);
+    end(&second, None);
     assert_eq!(closed(), [true, true, false]);
-    finish(&mut spans, &second, None);
+    end(&second, None);
     drop(spans);
     assert_eq!(
         outcomes(&use_case.statements()),
@@ -186,14 +193,15 @@ fn what_was_given_up_ends_with_its_unit_of_work() {
     let use_case = UseCase::begin();
     let mut spans = StatementSpans::new("postgresql");
     let query = Plain("SELECT id FROM tasks");
-    let work = UnitOfWork::on(&spans);
-    use_case.span.in_scope(|| start(&mut spans, &query));
-    drop(work);
+    use_case.span.in_scope(|| {
+        let _work = UnitOfWork::on(&spans);
+        start(&mut spans, &query);
+    });
     let next = UseCase::begin();
-    let work = UnitOfWork::on(&spans);
-    next.span.in_scope(|| start(&mut spans, &query));
-    finish(&mut spans, &query, None);
-    drop(work);
+    next.span.in_scope(|| {
+        let _work = UnitOfWork::on(&spans);
+        ask(&mut spans, &query);
+    });
     assert_eq!(
         outcomes(&use_case.statements()),
         [("SELECT tasks", Some("cancelled"))]
@@ -206,6 +214,7 @@ fn what_was_given_up_ends_with_its_unit_of_work() {
 fn an_error_that_diesel_does_not_tell_of_is_one_of_the_last_statement() {
     let use_case = UseCase::begin();
     let mut spans = StatementSpans::new("postgresql");
+    let entered = use_case.span.enter();
     let work = UnitOfWork::on(&spans);
     let violation = database_error(DatabaseErrorKind::UniqueViolation);
     for (query, error) in [
@@ -213,13 +222,13 @@ fn an_error_that_diesel_does_not_tell_of_is_one_of_the_last_statement() {
         (Plain("SELECT id FROM tasks"), None),
         (Plain("INSERT INTO tasks"), Some(&violation)),
     ] {
-        use_case.span.in_scope(|| start(&mut spans, &query));
+        start(&mut spans, &query);
         finish(&mut spans, &query, error);
         if query.0.ends_with("tasks") {
             work.fail();
         }
     }
-    drop(work);
+    drop((work, entered));
     assert_eq!(
         outcomes(&use_case.statements()),
         [
@@ -227,6 +236,34 @@ fn an_error_that_diesel_does_not_tell_of_is_one_of_the_last_statement() {
             ("SELECT tasks", Some("database_error")),
             ("INSERT tasks", Some("unique_violation"))
         ]
+    );
+}
+
+#[test]
+fn callers_that_share_a_connection_have_their_own_spans() {
+    let [ada, bob] = [(); 2].map(|()| UseCase::begin());
+    let mut spans = StatementSpans::new("postgresql");
+    let query = Plain("SELECT id FROM tasks");
+    let begin = |use_case: &UseCase, spans: &mut StatementSpans| {
+        use_case.span.in_scope(|| {
+            start(spans, &query);
+            UnitOfWork::on(spans)
+        })
+    };
+    let works = [&ada, &bob].map(|use_case| begin(use_case, &mut spans));
+    // Bob's answer is looked at first, and Ada's request is given up.
+    bob.span.in_scope(|| finish(&mut spans, &query, None));
+    let [of_ada, of_bob] = works;
+    drop(of_ada);
+    of_bob.fail();
+    drop(of_bob);
+    assert_eq!(
+        outcomes(&ada.statements()),
+        [("SELECT tasks", Some("cancelled"))]
+    );
+    assert_eq!(
+        outcomes(&bob.statements()),
+        [("SELECT tasks", Some("database_error"))]
     );
 }
 

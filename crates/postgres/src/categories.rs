@@ -79,12 +79,12 @@ impl CategoryRepository for PgStore {
     }
 
     async fn find(&self, id: Id<Category>) -> Result<Option<Category>, StoreError> {
-        self.read(id, |session, id| {
+        self.look(id, |mut session, id| {
             Box::pin(async move {
                 let row = categories::table
                     .find(id.uuid())
                     .select(CategoryRow::as_select())
-                    .first(session)
+                    .first(&mut session)
                     .await
                     .optional()?;
                 Ok(row.map(Category::try_from).transpose()?)

@@ -1,7 +1,8 @@
 //! The store for several instances: diesel-async over `PostgreSQL`.
 //!
 //! A port method is one unit of work: a task of its own, with a deadline. So a request that is dropped in
-//! the middle leaves no transaction open. It is done where the connection is driven: a worker of the server
+//! the middle leaves no transaction open. Only what merely looks at something is no task, and shares a connection
+//! with others that do. Work is done where the connection is driven: a worker of the server
 //! has a few of its own, which save it the way to another thread and back, and what they do not suffice for
 //! is done on the main runtime, as transactions are. So a worker that is busy holds up neither connections nor
 //! rows that others want.
@@ -9,6 +10,7 @@
 //! * `target`, `tls`: `DATABASE_URL`, and what `sslmode` means;
 //! * `pool`: connections, what they are set to, how they are shared;
 //! * `place`: which of the connections a unit of work gets;
+//! * `pipeline`: reads of several requests over one connection;
 //! * `work`: units of work, their deadline and when they are done once more;
 //! * `error`: what Postgres's errors mean;
 //! * `users`, `sessions`, `tasks`, `categories`, `outbox`, `housekeeping`, `health`: the ports, one to
@@ -28,6 +30,7 @@ mod housekeeping;
 mod kept;
 mod migrations;
 mod outbox;
+mod pipeline;
 mod place;
 mod pool;
 mod schema;
@@ -51,7 +54,7 @@ pub use migrations::{MigrationError, MigrationState};
 pub use target::ConnectError;
 
 use place::Places;
-use work::{Kind, Work};
+use work::{Kind, Look, Work};
 
 /// How often it is looked whether the last connection is closed: the pool does not tell.
 const POLL: Duration = Duration::from_millis(10);
@@ -135,6 +138,20 @@ impl PgStore {
         };
         // What then still runs is cut off together with the runtime.
         drop(tokio::time::timeout(work::DEADLINE, closed).await);
+    }
+
+    /// Looks at something, over a connection that others use at the same time. Unlike other units of work it
+    /// ends with the request that asks for it: nothing is left open.
+    async fn look<I, T>(&self, input: I, work: Look<I, T>) -> Result<T, StoreError>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        if let Some(outcome) = work::look(&self.places, &input, work).await {
+            return traced(outcome);
+        }
+        self.read((input, work), |session, (input, work)| work(session, input))
+            .await
     }
 
     /// Does something that only reads.

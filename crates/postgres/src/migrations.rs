@@ -200,6 +200,7 @@ impl PgStore {
             let Connection {
                 mut session,
                 driver,
+                ..
             } = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
                 .await
                 .map_err(|elapsed| MigrationError::Unreachable(elapsed.into()))??;

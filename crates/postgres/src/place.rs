@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use deadpool::managed::Pool;
+use deadpool::managed::{Pool, PoolError};
 use tokio::runtime::{self, Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::error::ConnectFailure;
+use crate::pipeline::{Piped, Pipeline};
 use crate::pool::{self, Connector};
 use crate::target::{ConnectError, Route};
 
@@ -38,6 +40,7 @@ struct Own {
     pool: Pool<Connector>,
     /// Who has one of these need not wait for a connection, unless somebody already does.
     room: Arc<Semaphore>,
+    pipeline: Pipeline,
 }
 
 /// Where one unit of work is done.
@@ -101,14 +104,28 @@ impl Places {
         }
     }
 
-    fn at_hand(&self) -> Option<Place> {
+    /// One of the caller's own that is read from by several at once. `None` where it has none, or all are in use.
+    pub(crate) async fn piped(&self) -> Option<Result<Arc<Piped>, PoolError<ConnectFailure>>> {
+        let worker = self.worker()?;
+        let Own {
+            pool,
+            room,
+            pipeline,
+        } = self.own(worker.id())?;
+        pipeline.join(&pool, &room).await
+    }
+
+    /// The current runtime, if it is a worker's of the server.
+    fn worker(&self) -> Option<Handle> {
         let runtime = Handle::try_current().ok()?;
-        if runtime.runtime_flavor() != RuntimeFlavor::CurrentThread
-            || runtime.id() == self.0.main.id()
-        {
-            return None;
-        }
-        let Own { pool, room } = self.own(runtime.id())?;
+        let is_worker = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread
+            && runtime.id() != self.0.main.id();
+        is_worker.then_some(runtime)
+    }
+
+    fn at_hand(&self) -> Option<Place> {
+        let runtime = self.worker()?;
+        let Own { pool, room, .. } = self.own(runtime.id())?;
         let room = room.try_acquire_owned().ok();
         (room.is_some() || !self.has_room()).then_some(Place {
             runtime,
@@ -146,6 +163,7 @@ impl Places {
         let own = Own {
             pool: pool::build(connector, shared.size).ok()?,
             room: Arc::new(Semaphore::new(shared.size)),
+            pipeline: Pipeline::default(),
         };
         Some(owners.entry(id).or_insert(own).clone())
     }
@@ -179,8 +197,6 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use diesel_async::SimpleAsyncConnection;
     use futures_util::future::{join_all, try_join_all};
     use tasks_domain::health::HealthProbe;
@@ -188,25 +204,9 @@ mod tests {
     use tokio::sync::Barrier;
 
     use crate::PgStore;
-    use crate::tests::Opened;
+    use crate::tests::{Opened, ended, on_a_worker};
 
     use super::*;
-
-    /// Does something as a worker of the server does: on a thread with a runtime of its own.
-    fn on_a_worker<T, F>(work: impl FnOnce() -> F + Send + 'static) -> thread::JoinHandle<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = T>,
-    {
-        thread::spawn(|| {
-            let runtime = runtime::Builder::new_current_thread().enable_all().build();
-            runtime.unwrap().block_on(work())
-        })
-    }
-
-    fn ended<T>(worker: thread::JoinHandle<T>) -> T {
-        tokio::task::block_in_place(|| worker.join()).unwrap()
-    }
 
     /// So many units of work at once, all of which have a connection at the same time.
     async fn at_once(store: &PgStore, number: usize) -> Result<(), StoreError> {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -50,6 +51,10 @@ pub(crate) const MIGRATING: &str = "SET statement_timeout = 0; SET lock_timeout 
 pub(crate) struct Connection {
     pub(crate) session: AsyncPgConnection,
     pub(crate) driver: Driver,
+    /// Those of its statements.
+    pub(crate) spans: StatementSpans,
+    /// Something is wrong with it: the pool does not take it back.
+    pub(crate) is_given_up: AtomicBool,
 }
 
 /// Sends and receives for a connection, and ends with it.
@@ -80,15 +85,16 @@ impl Connector {
             };
             match opened {
                 Ok((client, driver)) => {
-                    let mut connection = Connection {
-                        session: AsyncPgConnection::try_from(client).await?,
+                    let spans = StatementSpans::new("postgresql");
+                    let mut session = AsyncPgConnection::try_from(client).await?;
+                    session.batch_execute(settings).await?;
+                    session.set_instrumentation(spans.clone());
+                    return Ok(Connection {
+                        session,
                         driver,
-                    };
-                    connection.session.batch_execute(settings).await?;
-                    connection
-                        .session
-                        .set_instrumentation(StatementSpans::new("postgresql"));
-                    return Ok(connection);
+                        spans,
+                        is_given_up: AtomicBool::new(false),
+                    });
                 }
                 Err(error) => {
                     refused = ConnectFailure::from(&error);
@@ -142,6 +148,9 @@ impl Manager for Connector {
         connection: &mut Connection,
         metrics: &Metrics,
     ) -> RecycleResult<ConnectFailure> {
+        if *connection.is_given_up.get_mut() {
+            return Err(RecycleError::message("the connection was given up"));
+        }
         if connection.driver.0.is_finished() {
             return Err(RecycleError::message("the connection ended"));
         }

@@ -197,7 +197,7 @@ struct Presented {
 
 impl Presented {
     async fn find(
-        session: &mut AsyncPgConnection,
+        mut session: &AsyncPgConnection,
         digest: &TokenDigest,
     ) -> Result<Option<Self>, Failure> {
         type Row = (
@@ -219,7 +219,7 @@ impl Presented {
                 sessions::ended_at,
                 UserRow::as_select(),
             ))
-            .first(session)
+            .first(&mut session)
             .await
             .optional()?;
         let Some((token, session, expires_at, revoked_at, ended_at, user)) = found else {
@@ -382,7 +382,7 @@ impl SessionRepository for PgStore {
     }
 
     async fn find_signed_in(&self, session: SessionRef) -> Result<Option<User>, StoreError> {
-        self.read(session, |session, wanted| {
+        self.look(session, |mut session, wanted| {
             Box::pin(async move {
                 let user = sessions::table
                     .inner_join(users::table)
@@ -390,7 +390,7 @@ impl SessionRepository for PgStore {
                     .filter(sessions::user_id.eq(wanted.user.uuid()))
                     .filter(sessions::ended_at.is_null())
                     .select(UserRow::as_select())
-                    .first(session)
+                    .first(&mut session)
                     .await
                     .optional()?;
                 Ok(user.map(User::try_from).transpose()?)
@@ -405,7 +405,7 @@ impl SessionRepository for PgStore {
         successor: NewRefreshToken,
         client: ClientInfo,
     ) -> Result<Rotation, StoreError> {
-        let found = self.read(presented.clone(), |session, digest| {
+        let found = self.look(presented.clone(), |session, digest| {
             Box::pin(Presented::find(session, digest))
         });
         let Some(found) = found.await? else {

@@ -28,12 +28,12 @@ use crate::values::{StoredPriority, StoredStatus, parsed, stored};
 use row::TaskRow;
 
 /// A task that is not deleted, with its categories.
-async fn find_task(session: &mut AsyncPgConnection, id: Id<Task>) -> Result<Option<Task>, Failure> {
+async fn find_task(mut session: &AsyncPgConnection, id: Id<Task>) -> Result<Option<Task>, Failure> {
     let row = tasks::table
         .find(id.uuid())
         .filter(tasks::deleted_at.is_null())
         .select(TaskRow::as_select())
-        .first(session)
+        .first(&mut session)
         .await
         .optional()?;
     Ok(row.map(Task::try_from).transpose()?)
@@ -74,12 +74,20 @@ impl TaskRepository for PgStore {
     }
 
     async fn find(&self, id: Id<Task>) -> Result<Option<Task>, StoreError> {
-        self.read(id, |session, id| Box::pin(find_task(session, *id)))
+        self.look(id, |session, id| Box::pin(find_task(session, *id)))
             .await
     }
 
     async fn list(&self, owner: Id<User>, query: &TaskQuery) -> Result<Page<Task>, StoreError> {
-        self.read((owner, query.clone()), |session, (owner, query)| {
+        let input = (owner, query.clone());
+        if list::is_quick(query) {
+            return self
+                .look(input, |session, (owner, query)| {
+                    Box::pin(list::quick_page(session, owner.uuid(), query))
+                })
+                .await;
+        }
+        self.read(input, |session, (owner, query)| {
             Box::pin(list::page(session, owner.uuid(), query))
         })
         .await

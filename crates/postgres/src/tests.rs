@@ -3,8 +3,11 @@
 mod prepared;
 mod spans;
 
+use std::thread::{self, JoinHandle};
+
 use secrecy::SecretString;
 use tasks_testkit::servers::{Database, PostgresServer};
+use tokio::runtime;
 
 use crate::{PgOptions, PgStore};
 
@@ -22,6 +25,22 @@ impl Opened {
             database,
         }
     }
+}
+
+/// Does something as a worker of the server does: on a thread with a runtime of its own.
+pub(crate) fn on_a_worker<T, F>(work: impl FnOnce() -> F + Send + 'static) -> JoinHandle<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T>,
+{
+    thread::spawn(|| {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(work())
+    })
+}
+
+pub(crate) fn ended<T>(worker: JoinHandle<T>) -> T {
+    tokio::task::block_in_place(|| worker.join()).unwrap()
 }
 
 pub(crate) fn connect(database: &Database) -> PgStore {

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use deadpool::managed::{Object, Pool};
-use diesel_async::{
-    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, TransactionManager,
-};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 use futures_util::future::BoxFuture;
 use tasks_diesel_trace::UnitOfWork;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::Failure;
+use crate::place::Places;
 use crate::pool::Connector;
 
 /// So long a unit of work may take, the wait for a connection included. The other time-outs come
@@ -21,6 +20,11 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(3);
 /// What to do, and with what: a function without state of its own, so that it can be done again.
 pub(crate) type Work<I, T> =
     for<'a> fn(&'a mut AsyncPgConnection, &'a I) -> BoxFuture<'a, Result<T, Failure>>;
+
+/// A look at the store: one statement that changes nothing and takes a short time whatever the values, since
+/// others may be waiting for its answer before they get theirs.
+pub(crate) type Look<I, T> =
+    for<'a> fn(&'a AsyncPgConnection, &'a I) -> BoxFuture<'a, Result<T, Failure>>;
 
 /// What a unit of work is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +74,41 @@ where
     }
 }
 
+/// Looks at the store before the deadline, over a connection that others use at the same time. `None` where it
+/// has to be done without the others: there is no such connection, or it was lost.
+pub(crate) async fn look<I, T>(
+    places: &Places,
+    input: &I,
+    work: Look<I, T>,
+) -> Option<Result<T, Failure>> {
+    let deadline = Instant::now() + DEADLINE;
+    let piped = match timeout_at(deadline, places.piped()).await {
+        Ok(Some(Ok(piped))) => piped,
+        Ok(Some(Err(error))) => return Some(Err(error.into())),
+        Ok(None) => return None,
+        Err(_elapsed) => return Some(Err(late())),
+    };
+    let connection = piped.connection();
+    let spans = UnitOfWork::on(&connection.spans);
+    let outcome = timeout_at(deadline, traced(&spans, work(&connection.session, input)))
+        .await
+        .unwrap_or_else(|_elapsed| Err(late()));
+    if let Err(Failure::Lost(_) | Failure::Unavailable(_)) = outcome {
+        piped.give_up();
+    }
+    match outcome {
+        Err(failure) if Kind::Read.may_retry(&failure) => {
+            tracing::debug!(%failure, "a look at the store is done once more");
+            None
+        }
+        outcome => Some(outcome),
+    }
+}
+
+fn late() -> Failure {
+    Failure::Unavailable("the database did not answer in time".to_owned())
+}
+
 async fn attempt<I, T>(
     pool: &Pool<Connector>,
     deadline: Instant,
@@ -80,12 +119,11 @@ async fn attempt<I, T>(
 where
     I: Sync,
 {
-    let late = || Failure::Unavailable("the database did not answer in time".to_owned());
     let mut connection = timeout_at(deadline, pool.get())
         .await
         .map_err(|_elapsed| late())??;
+    let spans = UnitOfWork::on(&connection.spans);
     let session = &mut connection.session;
-    let spans = UnitOfWork::on(session.instrumentation());
     let outcome = timeout_at(deadline, async {
         match kind {
             Kind::Read | Kind::Statement | Kind::Idempotent => {

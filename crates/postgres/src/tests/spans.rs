@@ -77,6 +77,30 @@ async fn a_statement_is_a_child_of_the_use_case_that_asked_and_tells_no_value() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn readers_of_one_connection_have_statements_of_their_own() {
+    let (opened, ada) = migrated().await;
+    let store = opened.store.clone();
+    ended(on_a_worker(move || async move {
+        let use_cases = [(); 3].map(|()| UseCase::begin());
+        for _ in 0..2 {
+            let [first, second, third] = &use_cases;
+            let page = TaskQuery::default();
+            let find = store.find(build::id()).instrument(first.span.clone());
+            let list = store.list(ada.id, &page).instrument(second.span.clone());
+            let given_up = store.find(build::id()).instrument(third.span.clone());
+            let (found, listed, _) =
+                futures_util::join!(find, list, async { given_up.now_or_never() });
+            assert_eq!((found.unwrap(), listed.unwrap().total), (None, 0));
+        }
+        let [first, second, third] = use_cases.map(|use_case| use_case.statements());
+        let answered = [("SELECT tasks", None); 2];
+        assert_eq!(outcomes(&first), answered);
+        assert_eq!(outcomes(&second), answered);
+        assert_eq!(outcomes(&third), [("SELECT tasks", Some("cancelled"))]);
+    }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_begins_and_ends_in_the_trace() {
     let (opened, _) = migrated().await;
     let use_case = UseCase::begin();
