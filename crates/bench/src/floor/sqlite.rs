@@ -16,7 +16,7 @@ const FIND: &str = "SELECT tasks.id, tasks.user_id, title, description, status, 
                     FROM tasks LEFT JOIN task_categories ON task_categories.task_id = tasks.id \
                     LEFT JOIN categories ON task_categories.category_id = categories.id \
                     WHERE tasks.id = ?1 AND deleted_at IS NULL";
-/// How many tasks there are, which tells whether a filtered page is read in place.
+/// How many tasks there are, which tells whether a filtered page is read in place, and a deep one is full.
 const TOTAL: &str =
     "SELECT coalesce(sum(task_counts.total), 0) FROM task_counts WHERE user_id = ?1";
 const PAGE: &str = "SELECT (SELECT coalesce(sum(task_counts.total), 0) FROM task_counts WHERE user_id = ?1), \
@@ -28,6 +28,16 @@ const PAGE: &str = "SELECT (SELECT coalesce(sum(task_counts.total), 0) FROM task
                     CROSS JOIN tasks ON tasks.rowid = row \
                     LEFT JOIN task_categories ON task_categories.task_id = tasks.id \
                     LEFT JOIN categories ON categories.id = task_categories.category_id ORDER BY value DESC, tie DESC";
+const PAGE_DEEP: &str = "SELECT (SELECT coalesce(sum(task_counts.total), 0) FROM task_counts WHERE user_id = ?1), \
+                         tasks.id, tasks.user_id, title, description, status, priority, due_date, version, tasks.created_at, updated_at, \
+                         categories.id, categories.user_id, name, color, categories.created_at \
+                         FROM (SELECT tasks.rowid AS row, tasks.created_at AS value, tasks.id AS tie, tasks.user_id AS owner \
+                         FROM tasks WHERE deleted_at IS NULL AND user_id <= ?1 \
+                         ORDER BY owner DESC, value DESC, tie DESC LIMIT +?2 OFFSET +?3) \
+                         CROSS JOIN tasks ON tasks.rowid = row AND tasks.user_id = ?1 \
+                         LEFT JOIN task_categories ON task_categories.task_id = tasks.id \
+                         LEFT JOIN categories ON categories.id = task_categories.category_id \
+                         ORDER BY owner DESC, value DESC, tie DESC";
 const PAGE_FILTERED: &str = "SELECT (SELECT coalesce(sum(task_counts.total), 0) FROM task_counts \
                              WHERE user_id = ?1 AND status = ?2 AND priority = ?3), \
                              tasks.id, tasks.user_id, title, description, status, priority, due_date, version, tasks.created_at, updated_at, \
@@ -80,7 +90,7 @@ pub(super) fn measure(
         }
         Workload::Page => {
             let owner = owner(seed::READER)?;
-            repeat(duration, |_| database.page(owner, 0))
+            repeat(duration, |_| database.page(owner))
         }
         Workload::FilteredPage => {
             let owner = owner(seed::READER)?;
@@ -99,11 +109,11 @@ pub(super) fn measure(
         Workload::Mix => mix(database, duration, first_step),
         Workload::FirstOfMany => {
             let owner = owner(seed::HOARDER)?;
-            repeat(duration, |_| database.page(owner, 0))
+            repeat(duration, |_| database.page(owner))
         }
         Workload::DeepOfMany => {
             let owner = owner(seed::HOARDER)?;
-            repeat(duration, |_| database.page(owner, BEFORE_DEEP_PAGE))
+            repeat(duration, |_| database.deep_page(owner))
         }
         Workload::Refresh => {
             database.open_session(owner(*seed::MEMBERS.start())?, first_step)?;
@@ -128,7 +138,7 @@ fn mix(database: &InProcess, duration: Duration, first_step: u32) -> Result<Floo
             0 => database.create(pick(&owners, step)?, first_step + step),
             1 => database.update(pick(&tasks, far / 20)?),
             2..=5 => database.get(pick(&tasks, far / 20)?),
-            _ => database.page(pick(&owners, far / 20)?, 0),
+            _ => database.page(pick(&owners, far / 20)?),
         }
     })
 }
@@ -141,13 +151,15 @@ impl InProcess {
         self.rows(FIND, [task])
     }
 
-    fn page(&self, owner: Id, offset: u32) -> Result<(), Failure> {
-        let page = || self.rows(PAGE, (owner, LIMIT, offset));
-        if offset == 0 {
-            page()
-        } else {
-            self.transaction("BEGIN", page)
-        }
+    fn page(&self, owner: Id) -> Result<(), Failure> {
+        self.rows(PAGE, (owner, LIMIT, 0))
+    }
+
+    fn deep_page(&self, owner: Id) -> Result<(), Failure> {
+        self.transaction("BEGIN", || {
+            self.rows(TOTAL, [owner])?;
+            self.rows(PAGE_DEEP, (owner, LIMIT, BEFORE_DEEP_PAGE))
+        })
     }
 
     fn filtered_page(&self, owner: Id) -> Result<(), Failure> {

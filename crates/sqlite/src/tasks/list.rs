@@ -24,6 +24,9 @@ use super::row::{TaskRow, rank, tasks_of};
 /// a hundred takes three microseconds, or six where they are compared with a filter.
 const QUICK_WALK: i64 = 2_000;
 
+/// Beyond so many entries, to look at the total first costs less than what it saves.
+const DEEP: i64 = QUICK_WALK;
+
 /// Whether a page takes a short time only: counters tell its total, and little is passed by.
 pub(super) fn is_quick(
     connection: &mut SqliteConnection,
@@ -48,17 +51,23 @@ pub(super) fn page(
     owner: StoredId,
     query: &TaskQuery,
 ) -> Result<Page<Task>, Failure> {
-    let statement = PageOfTasks::new(owner, query);
+    let mut statement = PageOfTasks::new(owner, query);
+    let count = |connection: &mut SqliteConnection| {
+        Total(Matching::new(owner, &query.filter)).get_result::<i64>(connection)
+    };
     let (total, items) = if query.page.offset() == 0 {
         let (total, items) = statement.read(connection)?;
         (total.unwrap_or(0), items)
     } else {
         connection.transaction(|connection| {
+            if query.page.offset() > DEEP && query.filter == TaskFilter::default() {
+                statement.compare_no_users(query, count(connection)?);
+            }
             let (total, items) = statement.read(connection)?;
             let total = match total {
                 Some(total) => total,
                 // Behind the last page.
-                None => Total(Matching::new(owner, &query.filter)).get_result(connection)?,
+                None => count(connection)?,
             };
             Ok::<_, Failure>((total, items))
         })?
@@ -79,10 +88,20 @@ type TaskAndCategory = (TaskRow, Option<CategoryRow>);
 /// since inside of it they would be looked up for every task that comes before it as well.
 struct PageOfTasks {
     total: Total,
+    walk: Walk,
     column: &'static str,
     order: &'static str,
     limit: i64,
     offset: i64,
+}
+
+/// Which entries of an index are walked.
+enum Walk {
+    /// Those that pass the filter: each is compared with it, also those that come before the page.
+    Matching,
+    /// All from the user's first, without a look at whose they are, which takes half of the time. The page is full,
+    /// so it ends before somebody else's begin.
+    From(&'static str),
 }
 
 type Columns = <TaskAndCategory as Selectable<Sqlite>>::SelectExpression;
@@ -100,11 +119,26 @@ impl PageOfTasks {
     fn new(owner: StoredId, query: &TaskQuery) -> Self {
         Self {
             total: Total(Matching::new(owner, &query.filter)),
+            walk: Walk::Matching,
             column: query.sort_by.as_str(),
             order: order(query.sort_by, query.sort_order),
             // It is at most 100.
             limit: i64::try_from(query.page.limit()).unwrap_or(i64::MAX),
             offset: query.page.offset(),
+        }
+    }
+
+    /// If all tasks are wanted of a user who has so many, and enough for this page.
+    fn compare_no_users(&mut self, query: &TaskQuery, total: i64) {
+        let (comparison, order) = match (query.sort_by, query.sort_order) {
+            // Two stretches of the index: the NULLs come first in it.
+            (SortBy::DueDate, SortOrder::Asc) => return,
+            (_, SortOrder::Asc) => (">= ", "owner ASC, value ASC, tie ASC"),
+            (_, SortOrder::Desc) => ("<= ", "owner DESC, value DESC, tie DESC"),
+        };
+        if self.offset.saturating_add(self.limit) <= total {
+            self.walk = Walk::From(comparison);
+            self.order = order;
         }
     }
 
@@ -130,7 +164,16 @@ impl QueryFragment<Sqlite> for PageOfTasks {
         out.push_sql(" FROM (SELECT tasks.rowid AS row, tasks.");
         out.push_sql(self.column);
         out.push_sql(" AS value, tasks.id AS tie");
-        self.total.0.walk_ast(out.reborrow())?;
+        match self.walk {
+            Walk::Matching => self.total.0.walk_ast(out.reborrow())?,
+            Walk::From(comparison) => {
+                out.push_sql(
+                    ", tasks.user_id AS owner FROM tasks WHERE deleted_at IS NULL AND user_id ",
+                );
+                out.push_sql(comparison);
+                out.push_bind_param::<Binary, _>(&self.total.0.owner)?;
+            }
+        }
         out.push_sql(" ORDER BY ");
         out.push_sql(self.order);
         // Of a mere parameter in their place SQLite would look at the value, and plan anew every time, unless it
@@ -139,9 +182,14 @@ impl QueryFragment<Sqlite> for PageOfTasks {
         out.push_bind_param::<BigInt, _>(&self.limit)?;
         out.push_sql(" OFFSET +");
         out.push_bind_param::<BigInt, _>(&self.offset)?;
+        out.push_sql(") CROSS JOIN tasks ON tasks.rowid = row");
+        if let Walk::From(_) = self.walk {
+            // Even if the counters were wrong, nobody would see the tasks of others.
+            out.push_sql(" AND tasks.user_id = ");
+            out.push_bind_param::<Binary, _>(&self.total.0.owner)?;
+        }
         out.push_sql(
-            ") CROSS JOIN tasks ON tasks.rowid = row \
-             LEFT JOIN task_categories ON task_categories.task_id = tasks.id \
+            " LEFT JOIN task_categories ON task_categories.task_id = tasks.id \
              LEFT JOIN categories ON categories.id = task_categories.category_id ORDER BY ",
         );
         out.push_sql(self.order);
@@ -311,6 +359,141 @@ mod tests {
         TaskQuery {
             page: PageRequest::new(page, limit).unwrap(),
             ..TaskQuery::default()
+        }
+    }
+
+    /// All pages by an order, one after the other, of a user of whom somebody claims that they have so many.
+    fn walk(
+        connection: &mut SqliteConnection,
+        owner: StoredId,
+        query: &TaskQuery,
+        claimed: Option<i64>,
+    ) -> Vec<Task> {
+        let mut all = Vec::new();
+        loop {
+            let page = all.len() as u64 / query.page.limit() + 1;
+            let page = PageRequest::new(page, query.page.limit()).unwrap();
+            let query = TaskQuery {
+                page,
+                ..query.clone()
+            };
+            let mut statement = PageOfTasks::new(owner, &query);
+            if let Some(total) = claimed {
+                statement.compare_no_users(&query, total);
+            }
+            let (_, tasks) = statement.read(connection).unwrap();
+            let is_last = (tasks.len() as u64) < query.page.limit();
+            all.extend(tasks);
+            if is_last {
+                return all;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_deep_inside_is_the_same_without_comparing_users() {
+        let opened = Opened::migrated();
+        let mut users = Vec::new();
+        for _ in 0..3 {
+            let user = user(&opened.store).await;
+            for n in 0..10_u8 {
+                let mut task = build::task(&user).title(&format!("Task {}", n % 3)).build();
+                let due = tasks_testkit::clock::noon();
+                task.content.due_date = (n % 2 == 0).then_some(due);
+                opened.store.create(&task).await.unwrap();
+            }
+            users.push(StoredId::from(user.id));
+        }
+        let connection = &mut opened.store.connect().unwrap();
+        for owner in users {
+            for sort_by in SortBy::ALL {
+                for sort_order in SortOrder::ALL {
+                    let query = TaskQuery {
+                        sort_by,
+                        sort_order,
+                        ..page_at(1, 3)
+                    };
+                    let expected = walk(connection, owner, &query, None);
+                    assert_eq!(expected.len(), 10);
+                    for claimed in [10, 9, 0] {
+                        let walked = walk(connection, owner, &query, Some(claimed));
+                        assert_eq!(walked, expected, "{sort_by:?} {sort_order:?}");
+                    }
+                    // Counters that were wrong would show nobody the tasks of others.
+                    let walked = walk(connection, owner, &query, Some(30));
+                    assert_eq!(walked, expected, "{sort_by:?} {sort_order:?}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn only_full_pages_deep_inside_compare_no_users() {
+        let opened = Opened::migrated();
+        let ada = user(&opened.store).await;
+        opened
+            .store
+            .create(&build::task(&ada).build())
+            .await
+            .unwrap();
+        let connection = &mut opened.store.connect().unwrap();
+        // All alike but for their ids and times.
+        let many = "WITH RECURSIVE step (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM step WHERE n < 2299) \
+                    INSERT INTO tasks SELECT randomblob(16), user_id, title, description, status, priority, due_date, \
+                    deleted_at, version, created_at + n, updated_at FROM tasks, step";
+        diesel::sql_query(many).execute(connection).unwrap();
+        let comparing = Arc::new(Mutex::new(Vec::new()));
+        connection.set_instrumentation({
+            let comparing = comparing.clone();
+            move |event: InstrumentationEvent<'_>| {
+                if let InstrumentationEvent::StartQuery { query, .. } = event
+                    && query.to_string().starts_with("SELECT (")
+                {
+                    let is_comparing = !query.to_string().contains("user_id <= ");
+                    comparing.lock().unwrap().push(is_comparing);
+                }
+            }
+        });
+        let pages: Vec<_> = (1..=24)
+            .map(|number| page(connection, ada.id.into(), &page_at(number, 100)).unwrap())
+            .collect();
+        assert!(pages.iter().all(|page| page.total == 2_300));
+        let times: Vec<_> = pages
+            .iter()
+            .flat_map(|page| page.items.iter().map(|task| task.created_at))
+            .collect();
+        assert_eq!(times.len(), 2_300);
+        assert!(times.is_sorted_by(|one, next| one > next));
+        let expected = (1..=24).map(|number| !(22..=23).contains(&number));
+        assert!(comparing.lock().unwrap().iter().copied().eq(expected));
+    }
+
+    #[test]
+    fn a_page_deep_inside_compares_no_user_with_what_comes_before_it() {
+        let opened = Opened::migrated();
+        let connection = &mut opened.store.connect().unwrap();
+        for sort_by in SortBy::ALL {
+            for sort_order in SortOrder::ALL {
+                let query = TaskQuery {
+                    sort_by,
+                    sort_order,
+                    ..page_at(100, 100)
+                };
+                let mut statement = PageOfTasks::new(owner(), &query);
+                statement.compare_no_users(&query, 10_000);
+                let sql = debug_query::<Sqlite, _>(&statement).to_string();
+                let plan = plan(connection, &sql);
+                assert!(!plan.contains("TEMP B-TREE"), "{query:?}: {plan}");
+                let has_one_stretch = (sort_by, sort_order) != (SortBy::DueDate, SortOrder::Asc);
+                let walks = ["(user_id<?)", "(user_id>?)"];
+                let walks = walks.iter().any(|walk| {
+                    plan.contains(&format!(
+                        "USING COVERING INDEX tasks_by_{} {walk}",
+                        sort_by.as_str()
+                    ))
+                });
+                assert_eq!(walks, has_one_stretch, "{query:?}: {plan}");
+            }
         }
     }
 
