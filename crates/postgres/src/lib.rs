@@ -1,8 +1,7 @@
 //! The store for several instances: diesel-async over `PostgreSQL`.
 //!
 //! A port method is one unit of work: a task of its own, with a deadline. So a request that is dropped in
-//! the middle leaves no transaction open. Only what merely looks at something is no task, and shares a connection
-//! with others that do. Work is done where the connection is driven: a worker of the server
+//! the middle leaves no transaction open. It is done where the connection is driven: a worker of the server
 //! has a few of its own, which save it the way to another thread and back, and what they do not suffice for
 //! is done on the main runtime, as transactions are. So a worker that is busy holds up neither connections nor
 //! rows that others want.
@@ -10,7 +9,7 @@
 //! * `target`, `tls`: `DATABASE_URL`, and what `sslmode` means;
 //! * `pool`: connections, what they are set to, how they are shared;
 //! * `place`: which of the connections a unit of work gets;
-//! * `pipeline`: reads of several requests over one connection;
+//! * `pipeline`: short reads of several requests over one connection;
 //! * `work`: units of work, their deadline and when they are done once more;
 //! * `error`: what Postgres's errors mean;
 //! * `users`, `sessions`, `tasks`, `categories`, `outbox`, `housekeeping`, `health`: the ports, one to
@@ -44,10 +43,14 @@ mod users;
 mod values;
 mod work;
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use secrecy::{ExposeSecret, SecretString};
 use tasks_domain::store::StoreError;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 pub use migrations::{MigrationError, MigrationState};
@@ -102,8 +105,10 @@ impl PgStore {
         let routes = target::routes(url.expose_secret())?;
         let size = options.pool_size.saturating_add(PgOptions::OVERFLOW);
         let size = usize::try_from(size).unwrap_or(usize::MAX);
+        // As many as the server has workers.
+        let workers = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Ok(Self {
-            places: Places::new(routes, size)?,
+            places: Places::new(routes, size, workers)?,
         })
     }
 
@@ -140,18 +145,31 @@ impl PgStore {
         drop(tokio::time::timeout(work::DEADLINE, closed).await);
     }
 
-    /// Looks at something, over a connection that others use at the same time. Unlike other units of work it
-    /// ends with the request that asks for it: nothing is left open.
+    /// Looks at something, over a connection that others use at the same time.
     async fn look<I, T>(&self, input: I, work: Look<I, T>) -> Result<T, StoreError>
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
     {
-        if let Some(outcome) = work::look(&self.places, &input, work).await {
-            return traced(outcome);
-        }
-        self.read((input, work), |session, (input, work)| work(session, input))
-            .await
+        let deadline = Instant::now() + work::DEADLINE;
+        let input = if let Some(worker) = self.places.worker() {
+            let places = self.places.clone();
+            let unit = async move {
+                let looked = work::look(&places, deadline, &input, work).await;
+                looked.ok_or(input)
+            };
+            match in_a_task(&worker, unit).await {
+                Ok(Ok(outcome)) => return traced(outcome),
+                Ok(Err(input)) => input,
+                Err(failure) => return traced(Err(failure)),
+            }
+        } else {
+            input
+        };
+        let read: Work<(I, Look<I, T>), T> = |session, (input, work)| work(session, input);
+        // Seldom on a worker, so it takes no room in what is.
+        let read = Box::pin(self.run_before(deadline, Kind::Read, (input, work), read));
+        traced(read.await)
     }
 
     /// Does something that only reads.
@@ -191,7 +209,27 @@ impl PgStore {
         traced(self.run(Kind::Transaction, input, work).await)
     }
 
-    async fn run<I, T>(&self, kind: Kind, input: I, work: Work<I, T>) -> Result<T, error::Failure>
+    fn run<I, T>(
+        &self,
+        kind: Kind,
+        input: I,
+        work: Work<I, T>,
+    ) -> impl Future<Output = Result<T, error::Failure>> + Send
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let deadline = Instant::now() + work::DEADLINE;
+        self.run_before(deadline, kind, input, work)
+    }
+
+    async fn run_before<I, T>(
+        &self,
+        deadline: Instant,
+        kind: Kind,
+        input: I,
+        work: Work<I, T>,
+    ) -> Result<T, error::Failure>
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
@@ -205,21 +243,27 @@ impl PgStore {
             Kind::Transaction => self.places.shared(),
         };
         let unit = async move {
-            let outcome = work::run(&pool, kind, &input, work).await;
+            let outcome = work::run(&pool, deadline, kind, &input, work).await;
             drop(room);
             outcome
         };
-        runtime
-            .spawn(unit.in_current_span())
-            .await
-            .unwrap_or_else(|error| {
-                Err(if error.is_panic() {
-                    error::Failure::Other("a unit of work panicked".to_owned())
-                } else {
-                    error::Failure::Unavailable("the service is shutting down".to_owned())
-                })
-            })
+        in_a_task(&runtime, unit).await?
     }
+}
+
+/// Does something whether or not anybody still waits for it.
+fn in_a_task<T: Send + 'static>(
+    runtime: &Handle,
+    unit: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = Result<T, error::Failure>> + Send + 'static {
+    let task = runtime.spawn(unit.in_current_span());
+    task.map_err(|error| {
+        if error.is_panic() {
+            error::Failure::Other("a unit of work panicked".to_owned())
+        } else {
+            error::Failure::Unavailable("the service is shutting down".to_owned())
+        }
+    })
 }
 
 /// What a port method comes to: its failure is one of the use case that called it.

@@ -46,13 +46,17 @@ impl Piped {
 }
 
 impl Pipeline {
-    /// A connection to read from. `None` where it has readers enough, and the pool has no room for another.
+    /// A connection to read from. `None` where nobody may join, and the pool has no room for another.
     pub(crate) async fn join(
         &self,
         pool: &Pool<Connector>,
         room: &Arc<Semaphore>,
     ) -> Option<Result<Arc<Piped>, PoolError<ConnectFailure>>> {
-        if let Some(piped) = self.current() {
+        // Who waits for a connection gets the next that has no more readers, so there has to be one.
+        if pool.status().waiting == 0
+            && !pool.is_closed()
+            && let Some(piped) = self.current()
+        {
             return Some(Ok(piped));
         }
         let room = Arc::clone(room).try_acquire_owned().ok()?;
@@ -77,18 +81,20 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
     use diesel::dsl::sql;
     use diesel::sql_types::Integer;
     use diesel_async::{AsyncPgConnection, RunQueryDsl};
+    use futures_util::FutureExt;
     use futures_util::future::{BoxFuture, try_join_all};
     use tasks_domain::store::StoreError;
 
-    use crate::PgStore;
     use crate::error::Failure;
     use crate::tests::{Opened, ended, on_a_worker};
+    use crate::{PgStore, pool, target};
 
     use super::*;
 
@@ -191,6 +197,58 @@ mod tests {
             assert_eq!(store.places.status().size, 1);
         })
         .await;
+    }
+
+    fn signal(signal: &str, process: i32) {
+        let mut kill = std::process::Command::new("kill");
+        let ended = kill.args([signal, &process.to_string()]).status().unwrap();
+        assert!(ended.success());
+    }
+
+    /// Those who are signed in are looked up with less patience than a unit of work has.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_connection_that_hangs_is_left_though_none_of_its_readers_waits_for_it() {
+        with_store(|store| async move {
+            let process = server_process(&store).await;
+            signal("-STOP", process);
+            let answered = async {
+                loop {
+                    let look = number(&store, "7".to_owned());
+                    let impatient = tokio::time::timeout(Duration::from_millis(500), look);
+                    // Those on the connection that is given up are refused.
+                    if let Ok(Ok(answer)) = impatient.await {
+                        return answer;
+                    }
+                }
+            };
+            let answer = tokio::time::timeout(Duration::from_secs(30), answered).await;
+            signal("-CONT", process);
+            assert_eq!(answer, Ok(7));
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nobody_joins_while_somebody_waits_for_a_connection() {
+        let Opened { database, .. } = Opened::empty().await;
+        let routes = target::routes(&database.url).unwrap();
+        let pool = pool::build(Connector::new(routes.into()), 1).unwrap();
+        let (room, pipeline) = (Arc::new(Semaphore::new(1)), Pipeline::default());
+        let join = || async { pipeline.join(&pool, &room).await };
+        let reader = join().await.unwrap().unwrap();
+        drop(join().await.unwrap().unwrap());
+
+        let mut waiting = pin!(pool.get());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert!(join().await.is_none());
+        drop(reader);
+        drop(waiting.await.unwrap());
+
+        let reader = join().await.unwrap().unwrap();
+        pool.close();
+        assert!(join().await.is_none());
+        drop(reader);
+        assert!(matches!(join().await, Some(Err(PoolError::Closed))));
     }
 
     /// Whether it was tried before, and a number.

@@ -1,7 +1,6 @@
 //! Where a unit of work is done, and with whose connections.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use deadpool::managed::{Pool, PoolError};
@@ -63,10 +62,13 @@ pub(crate) struct Status {
 }
 
 impl Places {
-    /// At most so many connections, of which none is opened yet. The current runtime is the main one.
-    pub(crate) fn new(routes: Vec<Route>, size: usize) -> Result<Self, ConnectError> {
-        // As many as the server has workers.
-        let max_owners = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    /// At most so many connections, of which none is opened yet, for so many workers beside the current runtime,
+    /// which is the main one.
+    pub(crate) fn new(
+        routes: Vec<Route>,
+        size: usize,
+        max_owners: usize,
+    ) -> Result<Self, ConnectError> {
         let own = (size - size / SHARED) / max_owners;
         let routes: Arc<[Route]> = routes.into();
         let connector = Connector::new(Arc::clone(&routes));
@@ -116,7 +118,7 @@ impl Places {
     }
 
     /// The current runtime, if it is a worker's of the server.
-    fn worker(&self) -> Option<Handle> {
+    pub(crate) fn worker(&self) -> Option<Handle> {
         let runtime = Handle::try_current().ok()?;
         let is_worker = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread
             && runtime.id() != self.0.main.id();

@@ -5,11 +5,11 @@ mod spans;
 
 use std::thread::{self, JoinHandle};
 
-use secrecy::SecretString;
 use tasks_testkit::servers::{Database, PostgresServer};
 use tokio::runtime;
 
-use crate::{PgOptions, PgStore};
+use crate::place::Places;
+use crate::{PgStore, target};
 
 /// A store on a database of its own, without tables.
 pub(crate) struct Opened {
@@ -43,7 +43,17 @@ pub(crate) fn ended<T>(worker: JoinHandle<T>) -> T {
     tokio::task::block_in_place(|| worker.join()).unwrap()
 }
 
+/// As on a machine with so many cores, whatever this one has.
+const WORKERS: usize = 2;
+
 pub(crate) fn connect(database: &Database) -> PgStore {
-    let url = SecretString::from(database.url.clone());
-    PgStore::connect_lazy(&url, PgOptions::default()).unwrap()
+    with_workers(database, WORKERS)
+}
+
+/// A store with at most thirty connections, for so many workers.
+pub(crate) fn with_workers(database: &Database, workers: usize) -> PgStore {
+    let routes = target::routes(&database.url).unwrap();
+    PgStore {
+        places: Places::new(routes, 30, workers).unwrap(),
+    }
 }

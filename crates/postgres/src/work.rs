@@ -54,9 +54,10 @@ impl Kind {
     }
 }
 
-/// Does a unit of work before its deadline, if need be twice.
+/// Does a unit of work before a deadline, if need be twice.
 pub(crate) async fn run<I, T>(
     pool: &Pool<Connector>,
+    deadline: Instant,
     kind: Kind,
     input: &I,
     work: Work<I, T>,
@@ -64,7 +65,6 @@ pub(crate) async fn run<I, T>(
 where
     I: Sync,
 {
-    let deadline = Instant::now() + DEADLINE;
     match attempt(pool, deadline, kind, input, work).await {
         Err(failure) if kind.may_retry(&failure) => {
             tracing::debug!(%failure, "a unit of work is done once more");
@@ -74,14 +74,14 @@ where
     }
 }
 
-/// Looks at the store before the deadline, over a connection that others use at the same time. `None` where it
+/// Looks at the store before a deadline, over a connection that others use at the same time. `None` where it
 /// has to be done without the others: there is no such connection, or it was lost.
 pub(crate) async fn look<I, T>(
     places: &Places,
+    deadline: Instant,
     input: &I,
     work: Look<I, T>,
 ) -> Option<Result<T, Failure>> {
-    let deadline = Instant::now() + DEADLINE;
     let piped = match timeout_at(deadline, places.piped()).await {
         Ok(Some(Ok(piped))) => piped,
         Ok(Some(Err(error))) => return Some(Err(error.into())),
