@@ -95,7 +95,7 @@ mod tests {
 
     use crate::error::Failure;
     use crate::tests::{Opened, ended, on_a_worker};
-    use crate::{PgStore, pool, target};
+    use crate::{PgStore, pool, target, work};
 
     use super::*;
 
@@ -215,7 +215,9 @@ mod tests {
             let answered = async {
                 loop {
                     let look = number(&store, "7".to_owned());
-                    let impatient = tokio::time::timeout(Duration::from_millis(500), look);
+                    // So that there are never enough of them at once for another connection.
+                    let patience = work::DEADLINE * 2 / 5;
+                    let impatient = tokio::time::timeout(patience, look);
                     // Those on the connection that is given up are refused.
                     if let Ok(Ok(answer)) = impatient.await {
                         return answer;
